@@ -1,0 +1,1 @@
+"""The 3DPain generator: scene -> face model -> rig -> texture -> render -> heatmap -> record."""
