@@ -1,0 +1,29 @@
+"""Eight virtual CPU devices, strict ranks and checked shapes for every test. Must run before JAX is imported."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+os.environ.setdefault("LP_NUM_THREADS", "1")
+
+from pathlib import Path
+
+import jax
+import pytest
+from absl import flags
+from jaxtyping import install_import_hook
+
+install_import_hook("painjax", "beartype.beartype")  # every jaxtyping signature of the library is checked
+jax.config.update("jax_numpy_rank_promotion", "raise")
+if not flags.FLAGS.is_parsed():
+    flags.FLAGS(["pytest"])  # grain's workers read absl flags
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of test data that stands beside the project: face geometry and golden vectors."""
+    path = Path(os.environ.get("PAINJAX_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+    if not path.is_dir():
+        pytest.skip(f"needs the test data beside the project at {path} (or PAINJAX_SHARED)")
+    return path
