@@ -27,7 +27,7 @@ VIEWS = len(VIEW_YAWS)
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """One synthetic person: rendering parameters, not a human being. `age` in years; the classes index the tuples above."""
+    """One synthetic person: rendering parameters, not a human. `age` in years; the classes index the tuples above."""
 
     id: int
     seed: int  # 64-bit: dataset seed and identity
@@ -75,7 +75,6 @@ class Scene:
     asymmetry: float
     distractors: tuple[tuple[str, float], ...]
     light: Light
-    background_seed: int
     seed: int
 
 
@@ -104,7 +103,7 @@ def stream(seed: int, name: str) -> np.random.Generator:
 
 
 def identity(dataset_seed: int, index: int) -> Identity:
-    """Identity `index`. Every run of 36 identities visits each age x gender x ethnicity cell once, in shuffled order."""
+    """Identity `index`. Every 36 identities visit each age x gender x ethnicity cell once, in shuffled order."""
     seed = pack_seed(dataset_seed, index)
     age_group, gender, ethnicity = np.unravel_index(
         _cell(dataset_seed, index), (len(AGE_GROUPS), len(GENDERS), len(ETHNICITIES))
@@ -138,7 +137,9 @@ def scene(seed: int) -> Scene:
     """The scene that a packed 64-bit seed names: the `seed` field of an example gives its frame back."""
     dataset_seed, index, expression, view = unpack_seed(seed)
     if expression > REFERENCE_EXPRESSION or view >= VIEWS:
-        raise ValueError(f"seed {seed} names expression {expression}, view {view}; expected at most 11 and {VIEWS - 1}.")
+        raise ValueError(
+            f"seed {seed} names expression {expression}, view {view}; expected at most 11 and {VIEWS - 1}."
+        )
     person = identity(dataset_seed, index)
     expression_seed = pack_seed(dataset_seed, index, expression)
     is_pain = 1 <= expression < EXPRESSIONS
@@ -147,11 +148,12 @@ def scene(seed: int) -> Scene:
         identity=person,
         expression_id=expression if is_pain else 0,
         view=_view(person.seed, view),
-        aus=_pain_aus(expression_seed, _pspi_target(dataset_seed, index, expression)) if is_pain else (0.0,) * len(AU_NAMES),
+        aus=_pain_aus(expression_seed, _pspi_target(dataset_seed, index, expression))
+        if is_pain
+        else (0.0,) * len(AU_NAMES),
         asymmetry=float(rng.uniform(-0.12, 0.12)),
-        distractors=_distractors(rng),
+        distractors=_distractors(rng) if is_pain else (),
         light=_light(person.seed, seed),
-        background_seed=person.seed,
         seed=int(seed),
     )
 
@@ -187,7 +189,7 @@ def _distractors(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
 
 
 def _pspi_target(dataset_seed: int, index: int, expression: int) -> int:
-    """PSPI of a pain expression: systematic sampling, so that each person spans 1..16 and all scores are equally common."""
+    """PSPI of a pain expression: systematic sampling: a person spans 1..16 and all scores are equally common."""
     start = np.modf(index * 0.6180339887498949 + dataset_seed * 0.7548776662466927)[0]
     return int((expression - 1 + start) * 16 / (EXPRESSIONS - 1)) + 1
 
