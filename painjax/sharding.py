@@ -1,0 +1,133 @@
+"""Where arrays live: the mesh, the one table from logical to mesh axes, and the layout of a batch.
+
+Parameters carry *logical* axis names (`nnx.with_partitioning(init, ("embed", "mlp"))`); `LOGICAL_RULES` alone says which
+mesh axis each one is split over. Nothing falls back to replication silently: an unknown name, or a dimension that its mesh
+axis does not divide, is an error.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from painjax.errors import UserError
+
+MESH_AXES = ("data", "fsdp")
+# 'fsdp' splits the weights over their width and the batch over its rows; 'data' splits only the batch.
+LOGICAL_RULES: dict[str, str | None] = {"embed": "fsdp", "mlp": None, "heads": None, "layer": None}
+BATCH_SPEC = PartitionSpec(MESH_AXES)
+
+
+def create_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Builds the device mesh with axes `MESH_AXES`.
+
+    Args:
+      shape: size of each axis, for instance `{"data": -1, "fsdp": 1}`; one axis may be -1, which takes the devices left.
+      devices: the devices to use; all of them when None.
+
+    Returns:
+      A mesh with Auto axes (`jax.make_mesh` would make them Explicit, where the model's reshapes are errors).
+
+    Raises:
+      UserError: if the axes are not `MESH_AXES`, or do not multiply to the number of devices.
+    """
+    devices = list(jax.devices() if devices is None else devices)
+    sizes = dict(shape)
+    wanted = f"config.mesh = {sizes}"
+    if set(sizes) != set(MESH_AXES):
+        raise UserError(f"{wanted}; expected exactly the axes {', '.join(MESH_AXES)}.")
+    free = [axis for axis in MESH_AXES if sizes[axis] == -1]
+    if len(free) > 1 or any(size < 1 and size != -1 for size in sizes.values()):
+        raise UserError(f"{wanted}; expected positive sizes, at most one of them -1 (meaning: the devices left over).")
+    if free:
+        sizes[free[0]] = len(devices) // math.prod(size for size in sizes.values() if size != -1)
+    if math.prod(sizes.values()) != len(devices):
+        raise UserError(
+            f"{wanted} needs {abs(math.prod(sizes.values()))} devices or a divisor; there are {len(devices)}."
+        )
+    return jax.make_mesh(
+        tuple(sizes[axis] for axis in MESH_AXES),
+        MESH_AXES,
+        axis_types=(AxisType.Auto,) * len(MESH_AXES),
+        devices=devices,
+    )
+
+
+def check_batch_size(batch_size: int, mesh: Mesh) -> None:
+    """Raises UserError unless the mesh divides the global batch (a remainder would be padded or dropped unseen)."""
+    if batch_size % mesh.size:
+        raise UserError(
+            f"config.batch_size = {batch_size} does not divide over the mesh {dict(mesh.shape)} of {mesh.size} devices. "
+            f"Use a multiple of {mesh.size}, for instance {math.ceil(batch_size / mesh.size) * mesh.size}, or fewer devices."
+        )
+
+
+def param_shardings(state: nnx.State, mesh: Mesh) -> dict[str, Any]:
+    """The sharding of every variable of `state`, from its logical axis names and `LOGICAL_RULES`.
+
+    Args:
+      state: abstract or concrete state whose leaves are `nnx.Variable`s with `out_sharding` metadata (none: replicated).
+      mesh: the device mesh.
+
+    Returns:
+      A pure dict shaped like `nnx.to_pure_dict(state)` with a NamedSharding per leaf.
+
+    Raises:
+      UserError: listing every dimension with an unknown logical name or a size that its mesh axis does not divide.
+    """
+    problems: list[str] = []
+
+    def place(path, variable):
+        name = "/".join(str(getattr(key, "key", key)) for key in path)
+        shape = variable.get_value().shape
+        logical = variable.get_metadata().get("out_sharding") or (None,) * len(shape)
+        spec = []
+        for size, axis in zip(shape, logical, strict=True):
+            if axis is not None and axis not in LOGICAL_RULES:
+                problems.append(f"{name} {shape}: unknown logical axis {axis!r}; expected one of {list(LOGICAL_RULES)}")
+            mesh_axis = LOGICAL_RULES.get(axis) if axis is not None else None
+            if mesh_axis is not None and size % mesh.shape[mesh_axis]:
+                problems.append(
+                    f"{name} {shape}: logical axis {axis!r} of size {size} does not divide over mesh axis "
+                    f"{mesh_axis!r} of size {mesh.shape[mesh_axis]}"
+                )
+            spec.append(mesh_axis)
+        return NamedSharding(mesh, PartitionSpec(*spec))
+
+    placed = jax.tree_util.tree_map_with_path(place, state, is_leaf=lambda x: isinstance(x, nnx.Variable))
+    if problems:
+        raise UserError(
+            "These parameters cannot be split over the mesh; change config.mesh or the model's size:\n  "
+            + "\n  ".join(problems)
+        )
+    return nnx.to_pure_dict(placed)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The sharding of an array that every device holds in full (step counters, random keys, metrics)."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """The sharding of every array of a batch: rows over all devices."""
+    return NamedSharding(mesh, BATCH_SPEC)
+
+
+def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """Makes global device arrays from this process's rows of a batch; each process passes its own rows."""
+    sharding = batch_sharding(mesh)
+    return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
+
+
+def constrain_batch(x: jax.Array) -> jax.Array:
+    """Keeps `x` [B, ...] split over its rows; does nothing when no mesh is set (`jax.set_mesh`).
+
+    Without it XLA shards the width of activations instead: 2.4 times the memory and 33 all-to-alls at ViT-L size.
+    """
+    if jax.sharding.get_abstract_mesh().empty:
+        return x
+    return jax.lax.with_sharding_constraint(x, BATCH_SPEC)
