@@ -1,0 +1,124 @@
+"""3DPain as a TFDS data set: `tfds build tfds_builders/pain3d --config=quick`."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+from data_gen.face_models.ict import IctFace
+
+from data_gen.face_models import ict_convert
+from data_gen.generate import GeneratorConfig, generate
+from data_gen.record import GENERATOR_VERSION
+from data_gen.scene import AGE_GROUPS, ETHNICITIES, GENDERS, SPLITS, split_of
+from painjax.pspi import AU_NAMES
+
+
+@dataclasses.dataclass(kw_only=True)
+class Pain3dConfig(tfds.core.BuilderConfig):
+    """One variant of the data set: how many identities, and the generator's settings."""
+
+    identities: int
+    generator: GeneratorConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How large a variant is: number of identities, side of a frame in pixels, side of the UV atlas in texels."""
+
+    identities: int
+    pixels: int
+    texels: int
+    dataset_seed: int = 0
+
+
+SIZES = {
+    "tiny": Size(6, 64, 256, dataset_seed=2),  # this seed puts somebody into every split
+    "quick": Size(72, 112, 512),  # two of each age x gender x ethnicity cell
+    "full": Size(2500, 224, 1024),
+    "full_512": Size(2500, 512, 2048),
+}
+FACE_MODEL_SUFFIXES = {"procedural": "", "ict": "_ict"}
+
+
+def _config(name: str, size: Size, face_model: str) -> Pain3dConfig:
+    return Pain3dConfig(
+        name=name + FACE_MODEL_SUFFIXES[face_model],
+        description=f"{size.identities} identities x 11 expressions x 3 views, {size.pixels} px, {face_model} head.",
+        identities=size.identities,
+        generator=GeneratorConfig(face_model, size.pixels, texture_size=size.texels, dataset_seed=size.dataset_seed),
+    )
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """Synthetic pain faces with exact labels. The README beside this file is the specification."""
+
+    VERSION = tfds.core.Version(GENERATOR_VERSION)
+    RELEASE_NOTES = {GENERATOR_VERSION: "First release: procedural and ICT-FaceKit heads, procedural textures."}
+    BUILDER_CONFIGS = [_config(name, size, model) for model in FACE_MODEL_SUFFIXES for name, size in SIZES.items()]
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Only for the `_ict` configurations, and only without internet: put the folder `FaceXModel` of the public "
+        "repository ICT-VGL/ICT-FaceKit (MIT licence) here, or set PAINJAX_ICT_DIR to it."
+    )
+
+    def __init__(self, *, file_format=None, **kwargs):
+        """array_record unless asked otherwise: it is the format that reads at random without TensorFlow."""
+        super().__init__(file_format=file_format or "array_record", **kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        size = self.builder_config.generator.image_size
+        picture = tfds.features.Image(shape=(size, size, 3), encoding_format="jpeg")
+        plane = tfds.features.Image(shape=(size, size, 1), encoding_format="png")
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": picture,
+                    "neutral_image": picture,
+                    "heatmap": plane,
+                    "heatmap_frontal": plane,
+                    "mask": plane,
+                    "aus": tfds.features.Tensor(shape=(len(AU_NAMES),), dtype=np.float32),
+                    "pspi": np.float32,
+                    "landmarks": tfds.features.Tensor(shape=(68, 2), dtype=np.float32),
+                    "landmarks_visible": tfds.features.Tensor(shape=(68,), dtype=np.bool_),
+                    "identity": {
+                        "id": np.int32,
+                        "age_group": tfds.features.ClassLabel(names=AGE_GROUPS),
+                        "gender": tfds.features.ClassLabel(names=GENDERS),
+                        "ethnicity": tfds.features.ClassLabel(names=ETHNICITIES),
+                    },
+                    "expression_id": np.int32,
+                    "view": {"id": np.int32, "yaw": np.float32, "pitch": np.float32, "fov": np.float32},
+                    "seed": np.uint64,
+                    "generator_version": tfds.features.Text(),
+                }
+            ),
+            supervised_keys=("image", "pspi"),
+            homepage="https://arxiv.org/abs/2509.16727",
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+        if self.builder_config.generator.face_model == "ict":
+            _prepare_ict(dl_manager)
+        return {split: self._generate_examples(split) for split in SPLITS}
+
+    def _generate_examples(self, split: str):
+        config = self.builder_config
+        seed = config.generator.dataset_seed
+        yield from generate(config.generator, [i for i in range(config.identities) if split_of(seed, i) == split])
+
+
+def _prepare_ict(dl_manager: tfds.download.DownloadManager) -> None:
+    """Makes the compact cache of ICT-FaceKit, from a folder the user has, else from the public repository."""
+    if os.environ.get("PAINJAX_ICT_DIR"):
+        IctFace.load()  # converts it, or says what is wrong with it
+        return
+    try:
+        manual_dir = Path(dl_manager.manual_dir)
+    except AssertionError:  # how TFDS says that there is none, or that it is empty
+        manual_dir = None
+    if manual_dir and any(manual_dir.glob("**/generic_neutral_mesh.obj")):
+        ict_convert.convert(ict_convert.find_sources(manual_dir))
+    elif not ict_convert.newest_cache():
+        ict_convert.convert({name: Path(path) for name, path in dl_manager.download(ict_convert.source_urls()).items()})
