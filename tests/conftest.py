@@ -7,12 +7,16 @@ if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
 os.environ.setdefault("LP_NUM_THREADS", "1")
 
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
 import pytest
 from absl import flags
 from jaxtyping import install_import_hook
+
+ROOT = Path(__file__).resolve().parents[1]
 
 install_import_hook("painjax", "beartype.beartype")  # every jaxtyping signature of the library is checked
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -23,7 +27,17 @@ if not flags.FLAGS.is_parsed():
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of test data that stands beside the project: face geometry and golden vectors."""
-    path = Path(os.environ.get("PAINJAX_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+    path = Path(os.environ.get("PAINJAX_SHARED", ROOT.parent / "shared"))
     if not path.is_dir():
         pytest.skip(f"needs the test data beside the project at {path} (or PAINJAX_SHARED)")
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory) -> Path:
+    """The folder of `pain3d/tiny`, built by `tfds build` from the command line, once per session."""
+    data_dir = tmp_path_factory.mktemp("tensorflow_datasets")
+    command = [Path(sys.executable).with_name("tfds"), "build", ROOT / "tfds_builders/pain3d", "--config=tiny"]
+    subprocess.run([*command, f"--data_dir={data_dir}"], check=True, cwd=data_dir)
+    (folder,) = (data_dir / "pain3d" / "tiny").iterdir()
+    return folder

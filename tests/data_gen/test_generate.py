@@ -1,0 +1,225 @@
+"""Examples against geometry: rays cast through pixels, a camera written out anew, anatomy drawn from landmarks."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from data_gen import camera as cameras
+from data_gen import face_models, rig
+from data_gen.generate import GeneratorConfig, generate, worker_count
+from data_gen.heatmap import HEATMAP_FULL_SCALE_MM, displacement
+from data_gen.record import jpeg, png
+from data_gen.render import Renderer
+from data_gen.scene import EXPRESSIONS, VIEWS, identity, scene, unpack_seed
+from painjax.pspi import AU_MAX, AU_NAMES
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module", params=["procedural", "ict"])
+def model_name(request):
+    if request.param == "ict":
+        request.getfixturevalue("ict_dir")
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def model(model_name):
+    return face_models.load(model_name)
+
+
+@pytest.fixture(scope="module")
+def examples(model_name):
+    return list(generate(GeneratorConfig(model_name, SIZE, texture_size=256), [0], workers=1))
+
+
+def picture(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def geometry(example, model):
+    """(neutral, expressive) vertices of an example, from its seed."""
+    s = scene(example["seed"])
+    weights = rig.shape_weights(s.aus, s.asymmetry)
+    return model.neutral(s.identity), model.deform(s.identity, weights | dict(s.distractors))
+
+
+def pick(examples, expression, view):
+    (found,) = [e for _, e in examples if (e["expression_id"], e["view"]["id"]) == (expression, view)]
+    return found
+
+
+def test_every_expression_in_every_view_once(examples):
+    assert len({key for key, _ in examples}) == len(examples) == EXPRESSIONS * VIEWS
+    assert {(e["expression_id"], e["view"]["id"]) for _, e in examples} == {
+        (x, v) for x in range(EXPRESSIONS) for v in range(VIEWS)
+    }
+    assert all(unpack_seed(e["seed"])[1:] == (0, e["expression_id"], e["view"]["id"]) for _, e in examples)
+
+
+def test_labels_follow_the_formula_by_hand(examples):
+    for _, e in examples:
+        au4, au6, au7, au9, au10, au43 = e["aus"]
+        assert e["pspi"] == au4 + max(au6, au7) + max(au9, au10) + au43
+        assert (e["pspi"] == 0) == (e["expression_id"] == 0)
+        assert au43 in (0, 1)
+
+
+def test_neutral_frames_are_still_and_have_another_reference(examples):
+    for view in range(VIEWS):
+        neutral = pick(examples, 0, view)
+        assert not picture(neutral["heatmap"]).any()
+        assert not picture(neutral["heatmap_frontal"]).any()
+        assert neutral["neutral_image"] != neutral["image"]
+        assert all(pick(examples, x, view)["neutral_image"] == neutral["image"] for x in range(1, EXPRESSIONS))
+
+
+def test_pain_moves_something(examples):
+    assert all(picture(e["heatmap"]).any() for _, e in examples if e["pspi"] > 0)
+
+
+def camera_by_hand(example, landmarks):
+    """World -> camera and focal length, from the view's angles alone: rotate by yaw about y, then pitch about x."""
+    view = scene(example["seed"]).view
+    yaw, pitch = np.radians([view.yaw, view.pitch])
+    around_y = np.array([[np.cos(yaw), 0, -np.sin(yaw)], [0, 1, 0], [np.sin(yaw), 0, np.cos(yaw)]])
+    around_x = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
+    rotation = around_x @ around_y
+    centre = cameras.aim(view, landmarks, SIZE).pose[:3, 3]  # where the camera stands is the design's choice
+    return rotation, centre, SIZE / 2 / np.tan(np.radians(view.fov) / 2)
+
+
+@pytest.mark.parametrize("view", range(VIEWS))
+def test_landmarks_project_onto_their_vertices(examples, model, view):
+    example = pick(examples, 7, view)
+    neutral, face = geometry(example, model)
+    ids = model.topology.landmarks
+    rotation, centre, focal = camera_by_hand(example, neutral[ids])
+    x, y, z = rotation @ (face[ids] - centre).T
+    by_hand = np.stack([SIZE / 2 + focal * x / -z, SIZE / 2 - focal * y / -z], -1)
+    np.testing.assert_allclose(example["landmarks"], by_hand, atol=1e-2)
+
+
+def hit(origin, direction, triangles):
+    """First triangle on a ray (Moeller-Trumbore): its index and barycentric weights, or None."""
+    a, edge1, edge2 = triangles[:, 0], triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
+    p = np.cross(direction, edge2)
+    det = (edge1 * p).sum(-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        u = ((origin - a) * p).sum(-1) / det
+        q = np.cross(origin - a, edge1)
+        v = (q @ direction) / det
+        t = (edge2 * q).sum(-1) / det
+        inside = (det > 0) & (u >= 0) & (v >= 0) & (u + v <= 1) & (t > 0)  # det > 0: faces the camera
+    if not inside.any():
+        return None
+    first = np.flatnonzero(inside)[np.argmin(t[inside])]
+    return first, np.array([1 - u[first] - v[first], u[first], v[first]])
+
+
+@pytest.mark.parametrize("view", range(VIEWS))
+def test_heatmap_pixels_are_the_displacement_that_a_ray_meets(examples, model, view):
+    example = pick(examples, 10, view)
+    neutral, face = geometry(example, model)
+    s = scene(example["seed"])
+    pain = model.deform(s.identity, rig.shape_weights(s.aus, s.asymmetry))
+    moved = np.linalg.norm(pain - neutral, axis=-1) / HEATMAP_FULL_SCALE_MM
+    rotation, centre, focal = camera_by_hand(example, neutral[model.topology.landmarks])
+    heatmap, mask = picture(example["heatmap"]), picture(example["mask"])
+    faces, skin = model.topology.faces, model.topology.materials == 0
+    triangles = face[faces].astype(np.float64)
+    rows, columns = np.divmod(np.random.default_rng(0).choice(SIZE * SIZE, 250, replace=False), SIZE)
+    errors, on_head = [], 0
+    for row, column in zip(rows, columns, strict=True):
+        direction = rotation.T @ np.array([(column + 0.5 - SIZE / 2) / focal, -(row + 0.5 - SIZE / 2) / focal, -1.0])
+        found = hit(centre, direction, triangles)
+        on_head += (found is not None) == (mask[row, column] > 0)
+        if found is not None and mask[row, column]:
+            expected = np.clip(moved[faces[found[0]]] @ found[1], 0, 1) if skin[found[0]] else 0.0
+            errors.append(abs(heatmap[row, column] / 255 - expected))
+    assert on_head >= 0.97 * len(rows)  # a ray through the middle of a silhouette pixel may just miss
+    assert len(errors) > 80
+    assert np.median(errors) < 0.006 and np.quantile(errors, 0.9) < 0.05, np.quantile(errors, [0.5, 0.9, 1])
+
+
+@pytest.mark.parametrize("view", range(VIEWS))
+def test_mask_covers_the_face(examples, view):
+    for expression in (0, 5, 10):
+        example = pick(examples, expression, view)
+        outline = Image.new("L", (SIZE, SIZE))
+        inner = example["landmarks"][17:68][example["landmarks_visible"][17:68]]
+        hull = inner[np.argsort(np.arctan2(*(inner - inner.mean(0)).T))]
+        ImageDraw.Draw(outline).polygon([tuple(p) for p in hull], fill=255)
+        face = np.asarray(outline) > 0
+        assert (picture(example["mask"])[face] > 0).mean() > 0.98
+
+
+def test_the_camera_sees_the_side_it_stands_on(examples):
+    """From the subject's right, the right eye is seen; the far end of the jaw line is not."""
+    right, left = pick(examples, 0, 1), pick(examples, 0, 2)
+    assert right["view"]["yaw"] < 0 < left["view"]["yaw"]
+    assert right["landmarks_visible"][36:42].mean() > 0.8 and left["landmarks_visible"][42:48].mean() > 0.8
+    assert not right["landmarks_visible"][16] and not left["landmarks_visible"][0]
+
+
+# Anatomy, as ellipses around 68-point landmarks: (points whose mean is the centre, radii in eye distances).
+# Both sides are drawn. Sources: FACS manual, appearance changes of each unit.
+REGIONS = {
+    "AU4": [((17, 18, 19, 20, 21), (0.62, 0.62)), ((21, 22), (0.5, 0.75)), ((22, 23, 24, 25, 26), (0.62, 0.62))],
+    "AU6": [
+        ((41, 40), (0.75, 0.45)),
+        ((36, 2, 31), (0.75, 0.75)),
+        ((47, 46), (0.75, 0.45)),
+        ((45, 14, 35), (0.75, 0.75)),
+    ],
+    "AU7": [((36, 37, 38, 39, 40, 41), (0.55, 0.4)), ((42, 43, 44, 45, 46, 47), (0.55, 0.4))],
+    "AU9": [((27, 28, 29, 30, 33), (0.75, 1.0)), ((31, 35, 51), (0.75, 0.55)), ((21, 22, 27), (0.7, 0.5))],
+    "AU10": [((50, 51, 52, 62), (0.8, 0.45)), ((31, 48), (0.6, 0.7)), ((35, 54), (0.6, 0.7)), ((31, 35), (0.6, 0.4))],
+    "AU43": [((36, 37, 38, 39, 40, 41), (0.55, 0.45)), ((42, 43, 44, 45, 46, 47), (0.55, 0.45))],
+}
+
+
+@pytest.mark.parametrize("au", AU_NAMES)
+def test_each_action_unit_acts_in_its_anatomical_region(model, au):
+    size = 128
+    aus = [top if name == au else 0 for name, top in zip(AU_NAMES, AU_MAX, strict=True)]
+    with Renderer(model.topology, size) as renderer:
+        for index in range(3):
+            person = identity(0, index)
+            neutral, face = model.neutral(person), model.deform(person, rig.shape_weights(aus))
+            landmarks = neutral[model.topology.landmarks]
+            frontal = cameras.aim(cameras.FRONTAL, landmarks, size)
+            heat = renderer.field(face, displacement(neutral, face, model.topology), frontal).values
+            xy, _ = cameras.project(frontal, landmarks)
+            unit = np.linalg.norm(xy[36:42].mean(0) - xy[42:48].mean(0))
+            grid = np.stack(np.meshgrid(np.arange(size) + 0.5, np.arange(size) + 0.5), -1)
+            inside = np.zeros((size, size), bool)
+            for points, radii in REGIONS[au]:
+                inside |= (((grid - xy[list(points)].mean(0)) / (np.array(radii) * unit)) ** 2).sum(-1) < 1
+            assert heat.max() > 0.15
+            assert heat[inside].sum() >= 0.8 * heat.sum(), f"{au}: {heat[inside].sum() / heat.sum():.2f}"
+
+
+@pytest.mark.slow
+def test_two_workers_make_the_same_examples(examples, model_name):
+    again = list(generate(GeneratorConfig(model_name, SIZE, texture_size=256), [0, 1], workers=2))
+    assert [key for key, _ in again[: len(examples)]] == [key for key, _ in examples]
+    for (key, a), (_, b) in zip(examples, again, strict=False):
+        for field in a:
+            np.testing.assert_equal(a[field], b[field], err_msg=f"{key} {field}")
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])
+def test_a_bad_number_of_workers_is_refused(monkeypatch, text):
+    monkeypatch.setenv("PAINJAX_WORKERS", text)
+    with pytest.raises(ValueError, match="PAINJAX_WORKERS"):
+        worker_count()
+
+
+def test_pictures_survive_encoding():
+    ramp = np.tile(np.linspace(0, 1, 32, dtype=np.float32), (32, 1))
+    np.testing.assert_array_equal(picture(png(ramp)), np.round(ramp * 255))
+    colour = np.repeat((ramp * 255).astype(np.uint8)[..., None], 3, -1)
+    assert np.abs(picture(jpeg(colour)).astype(int) - colour).max() <= 4

@@ -1,0 +1,117 @@
+"""The data set as a user meets it: built through TFDS, read at random without TensorFlow."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from data_gen.scene import CELLS, SPLITS, identity, split_of
+from tfds_builders.pain3d.pain3d_dataset_builder import SIZES, Builder
+
+ROOT = Path(__file__).resolve().parents[2]
+CONTRACT = {
+    "image", "neutral_image", "heatmap", "heatmap_frontal", "mask", "aus", "pspi", "landmarks", "landmarks_visible",
+    "identity", "expression_id", "view", "seed", "generator_version",
+}  # fmt: skip
+
+
+def test_fields_are_those_of_the_contract(tiny_dataset):
+    features = tfds.builder_from_directory(tiny_dataset).info.features
+    assert set(features) == CONTRACT
+    assert set(features["identity"]) == {"id", "age_group", "gender", "ethnicity"}
+    assert set(features["view"]) == {"id", "yaw", "pitch", "fov"}
+    assert features["image"].shape == (64, 64, 3) and features["heatmap"].shape == (64, 64, 1)
+
+
+def test_no_identity_in_two_splits_and_all_frames_present(tiny_dataset):
+    builder = tfds.builder_from_directory(tiny_dataset)
+    people = {split: {int(e["identity"]["id"]) for e in builder.as_data_source(split)} for split in SPLITS}
+    assert all(people.values())
+    assert sum(map(len, people.values())) == len(set.union(*people.values())) == SIZES["tiny"].identities
+    assert sum(builder.info.splits[s].num_examples for s in SPLITS) == SIZES["tiny"].identities * 33
+
+
+@pytest.mark.parametrize("count", [36, 72, 100, 2500])
+def test_cells_are_balanced_and_splits_stratified(count):
+    cells = np.zeros((3, 2, 6), int)
+    splits = dict.fromkeys(SPLITS, 0)
+    for i in range(count):
+        person = identity(0, i)
+        cells[person.age_group, person.gender, person.ethnicity] += 1
+        splits[split_of(0, i)] += 1
+    assert cells.sum() == count and cells.max() - cells.min() <= 1 and cells.size == CELLS
+    for split, share in zip(SPLITS, (0.7, 0.2, 0.1), strict=True):
+        assert abs(splits[split] - share * count) <= max(2, 0.02 * count)
+
+
+def test_every_configuration_describes_itself():
+    names = [config.name for config in Builder.BUILDER_CONFIGS]
+    assert len(set(names)) == len(names)
+    assert {"tiny", "quick", "quick_ict", "full", "full_ict", "full_512"} <= set(names)
+
+
+def test_killed_build_leaves_nothing_that_reads_as_complete(tmp_path):
+    code = (
+        "from tfds_builders.pain3d.pain3d_dataset_builder import Builder;"
+        f"Builder(config='tiny', data_dir={str(tmp_path)!r}).download_and_prepare()"
+    )
+    build = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, start_new_session=True, env=os.environ | {"PAINJAX_WORKERS": "1"},
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.rglob("*incomplete*")) and build.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(1)
+        assert build.poll() is None, "the build ended before it could be killed"
+    finally:
+        os.killpg(build.pid, signal.SIGKILL)
+        build.wait()
+    with pytest.raises((FileNotFoundError, ValueError, tfds.core.registered.DatasetNotFoundError)):
+        tfds.data_source("pain3d/tiny", data_dir=tmp_path, split="train")
+
+
+WITHOUT_TENSORFLOW = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in ('tensorflow', 'torch', 'pyrender', 'OpenGL', 'data_gen', 'tfds_builders'):
+            raise ModuleNotFoundError(f'{name} is blocked')
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+def readme_example() -> str:
+    """The README's 'Use it in your own JAX project' code block."""
+    text = (ROOT / "README.md").read_text()
+    section = text.split("## Use it in your own JAX project")[1]
+    return section.split("```python")[1].split("```")[0]
+
+
+def test_readme_example_runs_without_tensorflow(tiny_dataset):
+    code = readme_example().replace("pain3d/quick", "pain3d/tiny")
+    result = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW + code],
+        capture_output=True, text=True, env=os.environ | {"TFDS_DATA_DIR": str(tiny_dataset.parents[2])},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip()
+
+
+def test_random_access(tiny_dataset):
+    source = tfds.builder_from_directory(tiny_dataset).as_data_source("train")
+    assert source[5]["seed"] == source[5]["seed"] != source[0]["seed"]
+    assert source[5]["image"].dtype == np.uint8
+
+
+def test_ict_needs_its_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("PAINJAX_ICT_DIR", str(tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError, match="ICT-VGL/ICT-FaceKit"):
+        Builder(config="tiny_ict", data_dir=tmp_path).download_and_prepare()
