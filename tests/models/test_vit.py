@@ -1,0 +1,154 @@
+"""The encoder against timm's DINOv3 (golden vectors), RoPE against complex numbers, attention against NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from safetensors.numpy import load_file
+
+from painjax.models.vit import ViT, ViTConfig, attend, patchify, rope_angles, rotate, unpatchify
+
+DINOV3_TINY = ViTConfig(patch_size=16, width=64, depth=3, heads=4)
+
+
+def timm_parameters(weights: dict, depth: int) -> dict:
+    """timm's DINOv3 names and layouts -> ours, blocks stacked."""
+
+    def stack(name, transpose=False):
+        rows = [weights.pop(f"blocks.{i}.{name}") for i in range(depth)]
+        return np.stack([row.T if transpose else row for row in rows])
+
+    def block_linear(name):
+        return {"kernel": stack(f"{name}.weight", True), "bias": stack(f"{name}.bias")}
+
+    def block_norm(name):
+        return {"scale": stack(f"{name}.weight"), "bias": stack(f"{name}.bias")}
+
+    patch = weights.pop("patch_embed.proj.weight")  # [D, C, p, p]
+    parameters = {
+        "cls_token": weights.pop("cls_token"),
+        "registers": weights.pop("reg_token"),
+        "patch_embed": {
+            "kernel": patch.transpose(2, 3, 1, 0).reshape(-1, patch.shape[0]),
+            "bias": weights.pop("patch_embed.proj.bias"),
+        },
+        "norm": {"scale": weights.pop("norm.weight"), "bias": weights.pop("norm.bias")},
+        "blocks": {
+            "norm1": block_norm("norm1"),
+            "norm2": block_norm("norm2"),
+            "qkv": {"kernel": stack("attn.qkv.weight", True)},
+            "proj": block_linear("attn.proj"),
+            "gamma1": stack("gamma_1"),
+            "gamma2": stack("gamma_2"),
+            "fc1": block_linear("mlp.fc1"),
+            "fc2": block_linear("mlp.fc2"),
+        },
+    }
+    assert not weights, f"unused: {sorted(weights)}"
+    return parameters
+
+
+def with_parameters(model: nnx.Module, parameters: dict) -> nnx.Module:
+    expected = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    assert jax.tree.map(jnp.shape, expected) == jax.tree.map(np.shape, parameters)
+    state = nnx.state(model, nnx.Param)
+    nnx.replace_by_pure_dict(state, jax.tree.map(jnp.asarray, parameters))
+    nnx.update(model, state)
+    return model
+
+
+@pytest.mark.parametrize("remat", [False, True])
+@pytest.mark.parametrize("case", ["", "_rect"])
+def test_matches_timm_dinov3(shared, case, remat):
+    weights = load_file(shared / "golden" / "dinov3_tiny_timm.safetensors")
+    golden = np.load(shared / "golden" / "dinov3_tiny_timm_io.npz")
+    config = ViTConfig(patch_size=16, width=64, depth=3, heads=4, remat=remat)
+    model = with_parameters(ViT(config, rngs=nnx.Rngs(0)), timm_parameters(weights, 3))
+    tokens = model(jnp.asarray(golden["x" + case].transpose(0, 2, 3, 1)))
+    # The golden float32 numbers are themselves up to 1.5e-5 away from a float64 run (one CLS token with a sharp softmax).
+    np.testing.assert_allclose(tokens, golden["tokens" + case], atol=1e-5, rtol=1e-5)
+    assert np.sqrt(np.mean(np.square(tokens - golden["tokens" + case]))) < 2e-6
+
+
+def test_patchify_keeps_every_pixel_in_its_place():
+    rng = np.random.default_rng(0)
+    image = rng.random((2, 6, 9, 2), np.float32)
+    patches = np.asarray(patchify(jnp.asarray(image), 3))
+    assert patches.shape == (2, 6, 18)
+    for row in range(2):
+        for column in range(3):
+            block = image[:, 3 * row : 3 * row + 3, 3 * column : 3 * column + 3]
+            np.testing.assert_array_equal(patches[:, 3 * row + column], block.reshape(2, -1))
+    np.testing.assert_array_equal(unpatchify(jnp.asarray(patches), 3, 2, 3), image)
+
+
+def test_patchify_refuses_what_does_not_divide():
+    with pytest.raises(ValueError, match="10 x 9"):
+        patchify(jnp.zeros((1, 10, 9, 3)), 3)
+    with pytest.raises(ValueError, match="no 2 x 2 grid"):
+        unpatchify(jnp.zeros((1, 6, 27)), 3, 2, 2)
+
+
+def test_rope_is_rotation_of_complex_pairs():
+    """RoPE written out with complex numbers: pair (k, k + K/2) turns by its angle; prefix tokens stay."""
+    rows, columns, head_dim, theta = 2, 3, 8, 100.0
+    x = np.random.default_rng(0).normal(size=(1, 2 + rows * columns, 1, head_dim)).astype(np.float32)
+    got = np.asarray(rotate(jnp.asarray(x), rope_angles(rows, columns, head_dim, theta)))
+    np.testing.assert_array_equal(got[:, :2], x[:, :2])
+    for n in range(rows * columns):
+        y = (n // columns + 0.5) / rows * 2 - 1
+        z = (n % columns + 0.5) / columns * 2 - 1
+        for k in range(head_dim // 2):
+            centre, j = (y, k) if k < head_dim // 4 else (z, k - head_dim // 4)
+            turn = np.exp(2j * np.pi * centre / theta ** (j / (head_dim // 4)))
+            want = complex(x[0, 2 + n, 0, k], x[0, 2 + n, 0, k + head_dim // 2]) * turn
+            assert got[0, 2 + n, 0, k] == pytest.approx(want.real, abs=1e-5)
+            assert got[0, 2 + n, 0, k + head_dim // 2] == pytest.approx(want.imag, abs=1e-5)
+
+
+def test_attention_is_the_softmax_average():
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.normal(size=(2, n, 3, 4)).astype(np.float32) for n in (5, 7, 7))
+    got = attend(jnp.asarray(q), jnp.asarray(k), jnp.asarray(v))
+    for b in range(2):
+        for h in range(3):
+            weights = np.exp(q[b, :, h] @ k[b, :, h].T / 2)
+            want = weights / weights.sum(1, keepdims=True) @ v[b, :, h]
+            np.testing.assert_allclose(got[b, :, h], want, atol=1e-5)
+
+
+def test_position_matters():
+    """Shuffling the patches changes CLS (without RoPE it would not)."""
+    model = ViT(ViTConfig(patch_size=4, width=32, depth=2, heads=2, layer_scale=1.0), rngs=nnx.Rngs(0))
+    image = np.random.default_rng(0).normal(size=(1, 16, 16, 3)).astype(np.float32)
+    flipped = np.asarray(unpatchify(patchify(jnp.asarray(image), 4)[:, ::-1], 4, 4, 4))
+    assert np.abs(model(jnp.asarray(image))[:, 0] - model(jnp.asarray(flipped))[:, 0]).max() > 1e-4
+
+
+def test_bfloat16_stays_close():
+    image = jnp.asarray(np.random.default_rng(0).normal(size=(2, 32, 32, 3)), jnp.float32)
+    kwargs = dict(patch_size=8, width=64, depth=2, heads=4, layer_scale=1.0)
+    full = ViT(ViTConfig(**kwargs), rngs=nnx.Rngs(0))(image)
+    half = ViT(ViTConfig(**kwargs, dtype="bfloat16"), rngs=nnx.Rngs(0))(image)
+    assert half.dtype == jnp.bfloat16
+    assert jnp.linalg.norm(half.astype(jnp.float32) - full) / jnp.linalg.norm(full) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"width": 100}, "multiple of 4"),
+        ({"depth": 0}, "model.depth is 0"),
+        ({"dropout": 1.0}, "model.dropout"),
+        ({"dtype": "float64"}, "model.dtype"),
+    ],
+)
+def test_config_names_what_is_wrong(change, message):
+    with pytest.raises(ValueError, match=message):
+        ViTConfig(**({"patch_size": 8, "width": 64, "depth": 1, "heads": 2} | change))
+
+
+def test_rngs_are_required():
+    with pytest.raises(TypeError, match="rngs"):
+        ViT(DINOV3_TINY)
