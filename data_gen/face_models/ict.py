@@ -1,0 +1,181 @@
+"""The ICT-FaceKit head: 100 identity modes from scanned people, FACS-like expression shapes, closing eyelids.
+
+The files are not part of the project; `IctFace.load` says where it looks for them. The iris is not a mesh of its own: the
+`eye` material is the white of the eye with the cornea on it. In the template the vertex of each eye with the largest z is
+the pole of the cornea, the middle of the iris, in the middle of that eye's disc in the atlas; the iris reaches
+`IRIS_RADIUS` mm around the line from the eyeball's centre through it.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from data_gen.face_models import Topology, ict_atlas, ict_convert
+from data_gen.face_models.ict_lids import Lids
+from data_gen.rig import SHAPES
+from data_gen.scene import Identity, stream
+
+MM = 10.0  # the source is in centimetres
+IRIS_RADIUS = 5.9  # mm
+MODE_LIMIT = 2.0  # identity coefficients are N(0, 1) within this many standard deviations: no monsters
+GAZE_DISTANCE = 1000.0  # mm; both eyes look at a point so far in front of the face
+
+# Multi-PIE order; source: README of ICT-FaceKit, "Facial Landmarks".
+LANDMARKS = (
+    1225, 1888, 1052, 367, 1719, 1722, 2199, 1447, 966, 3661, 4390, 3927, 3924, 2608, 3272, 4088, 3443, 268, 493, 1914,
+    2044, 1401, 3615, 4240, 4114, 2734, 2509, 978, 4527, 4942, 4857, 1140, 2075, 1147, 4269, 3360, 1507, 1542, 1537,
+    1528, 1518, 1511, 3742, 3751, 3756, 3721, 3725, 3732, 5708, 5695, 2081, 0, 4275, 6200, 6213, 6346, 6461, 5518, 5957,
+    5841, 5702, 5711, 5533, 6216, 6207, 6470, 5517, 5966,
+)  # fmt: skip
+
+# Source shapes that make up one of ours, where it is not the shape of the same name. ICT splits the cheek raiser into
+# two shapes, each of which alone hardly reads as AU6.
+BLENDS = {f"cheekSquint_{side}": (f"cheekSquint_{side}", f"cheekRaiser_{side}") for side in "LR"}
+
+
+class IctFace:
+    """ICT-FaceKit Light behind the face-model protocol. Make one with `load` or `from_files`."""
+
+    name = "ict"
+
+    def __init__(self, arrays: ict_convert.IctArrays):
+        """Takes the converted source; raises ValueError if it is not the topology of ICT-FaceKit Light."""
+        if arrays.neutral.shape != (ict_convert.VERTICES, 3):
+            raise ValueError(
+                f"The model has {len(arrays.neutral)} vertices; expected {ict_convert.VERTICES}, those of ICT-FaceKit "
+                f"Light. {ict_convert.HOW_TO_GET}"
+            )
+        atlas = ict_atlas.build(arrays)
+        kept, faces = np.unique(atlas.faces, return_inverse=True)
+        index = np.full(ict_convert.VERTICES, -1)
+        index[kept] = np.arange(len(kept))
+        neutral, modes, shapes = _blend_basis(arrays)
+        faces = faces.reshape(-1, 3).astype(np.int32)
+        template = neutral[kept]
+        self._modes = modes[:, kept].reshape(len(modes), -1)  # [100, 3 V]
+        self._shapes = {name: delta[kept] for name, delta in shapes.items()}
+        skin = int((kept < ict_atlas.HEAD[1]).sum())
+        self._lids = {}
+        for side, socket, ball in zip("RL", ict_atlas.EYE_SOCKETS, ict_atlas.SCLERAS, strict=True):
+            rim = _rim(arrays.faces, socket)
+            on_ball = (kept >= ball[0]) & (kept < ball[1])
+            self._lids[side] = Lids(template, faces, index[rim], np.flatnonzero(on_ball), skin)
+        self._linear_template = template.astype(np.float32)
+        self.topology = Topology(
+            faces=faces,
+            uvs=atlas.uvs,
+            uv_faces=atlas.uv_faces,
+            materials=atlas.materials,
+            landmarks=index[list(LANDMARKS)].astype(np.int32),
+            template=self._corrected(template, {}),
+        )
+
+    @classmethod
+    def load(cls, directory: Path | str | None = None) -> "IctFace":
+        """Finds the model's files, converting them the first time.
+
+        Looks for the `FaceXModel` folder at `directory`, else where the environment variable PAINJAX_ICT_DIR points
+        (the folder itself or the one that holds it), else for a model converted earlier in the cache folder
+        (PAINJAX_CACHE, default ~/.cache/painjax).
+
+        Raises:
+          FileNotFoundError: if there is none, or a file is missing.
+          ValueError: if a file is damaged; the message names file and line.
+        """
+        directory = directory or os.environ.get("PAINJAX_ICT_DIR")
+        if directory:
+            return cls.from_files(ict_convert.find_sources(Path(directory)))
+        cached = ict_convert.newest_cache()
+        if cached is None:
+            raise FileNotFoundError(
+                "The face model 'ict' needs the files of ICT-FaceKit Light, and no place to find them is given. "
+                f"{ict_convert.HOW_TO_GET} The first use converts them into {ict_convert.cache_folder()}; after that "
+                "the variable is no longer needed. The face model 'procedural' needs no files."
+            )
+        return cls(ict_convert.load_cache(cached))
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, Path]) -> "IctFace":
+        """From OBJ name -> path for `ict_convert.SOURCE_FILES`, as TFDS's download manager gives; errors as `load`."""
+        return cls(ict_convert.load_cache(ict_convert.convert(files)))
+
+    def neutral(self, identity: Identity) -> np.ndarray:
+        """(V, 3) float32 mm: the face of this identity at rest."""
+        return self.deform(identity, {})
+
+    def deform(self, identity: Identity, shapes: Mapping[str, float]) -> np.ndarray:
+        """(V, 3) float32 mm: the face with expression shapes at the given weights.
+
+        Raises:
+          ValueError: if a shape is not one of `rig.SHAPES`.
+        """
+        unknown = sorted(set(shapes) - set(self._shapes))
+        if unknown:
+            raise ValueError(f"expression shape {unknown[0]!r} is unknown; expected one of {', '.join(SHAPES)}.")
+        points = self._linear_template + (coefficients(identity) @ self._modes).reshape(-1, 3)
+        for name in SHAPES:  # in this order whatever the caller's, so that sums round alike
+            weight = shapes.get(name, 0.0)
+            if weight:
+                points += np.float32(weight) * self._shapes[name]
+        return self._corrected(points, shapes)
+
+    def _corrected(self, points: np.ndarray, shapes: Mapping[str, float]) -> np.ndarray:
+        points = points.astype(np.float64)
+        for side, lids in self._lids.items():
+            lids.correct(points, shapes.get(f"eyeBlink_{side}", 0.0))
+        return points.astype(np.float32)
+
+
+def coefficients(identity: Identity) -> np.ndarray:
+    """(100,) float32: the identity's shape, drawn from N(0, 1) within +-`MODE_LIMIT`."""
+    rng = stream(identity.seed, "shape")
+    drawn = rng.standard_normal(ict_convert.IDENTITY_MODES)
+    while (wild := np.abs(drawn) > MODE_LIMIT).any():
+        drawn[wild] = rng.standard_normal(int(wild.sum()))
+    return drawn.astype(np.float32)
+
+
+def _blend_basis(arrays: ict_convert.IctArrays) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Neutral, identity modes and the shapes of `rig.SHAPES` in mm, eyeballs made round and looking ahead."""
+    neutral = arrays.neutral.astype(np.float64) * MM
+    deltas = dict(zip(ict_convert.SHAPES, arrays.deltas, strict=True))
+    modes = np.stack([deltas[name] for name in ict_convert.IDENTITIES]) * np.float32(MM)
+    shapes = {
+        name: np.sum([deltas[source] for source in BLENDS.get(name, (name,))], axis=0) * np.float32(MM)
+        for name in SHAPES
+    }
+    for first, stop in ict_atlas.SCLERAS:
+        ball = neutral[first:stop]
+        centre = _sphere_centre(ball)
+        local = (ball - centre) @ _turn(
+            ball[ball[:, 2].argmax()] - centre, np.array([0, centre[1], GAZE_DISTANCE]) - centre
+        ).T
+        neutral[first:stop] = centre + local
+        # The modes bend eyeballs a little; keep of each only its shift and growth.
+        spread = local - local.mean(0)
+        moved = modes[:, first:stop]
+        growth = np.einsum("mvi,vi->m", moved, spread) / (spread**2).sum()
+        modes[:, first:stop] = moved.mean(1, keepdims=True) + growth[:, None, None] * spread
+    return neutral, modes, shapes
+
+
+def _sphere_centre(points: np.ndarray) -> np.ndarray:
+    """Centre of the sphere through the points that are no cornea (nearer than 10 mm to the foremost)."""
+    points = points[np.linalg.norm(points - points[points[:, 2].argmax()], axis=1) > 10.0]
+    return np.linalg.lstsq(np.c_[2 * points, np.ones(len(points))], (points**2).sum(1), rcond=None)[0][:3]
+
+
+def _turn(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """(3, 3) the smallest rotation that takes one direction to another (Rodrigues)."""
+    start, end = start / np.linalg.norm(start), end / np.linalg.norm(end)
+    x, y, z = np.cross(start, end)
+    skew = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + skew + skew @ skew / (1 + start @ end)
+
+
+def _rim(polygons: np.ndarray, socket: tuple[int, int]) -> np.ndarray:
+    """Skin vertices on which an eye socket's faces hang."""
+    inside = polygons[((polygons >= socket[0]) & (polygons < socket[1])).any(1)]
+    return np.unique(inside[(inside >= 0) & (inside < ict_atlas.FACE[1])])
