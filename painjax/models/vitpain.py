@@ -110,7 +110,7 @@ class ViTPain(nnx.Module):
         neutral: Float[Array, "B H W C"] | None = None,
         neutral_valid: Bool[Array, "B"] | None = None,
     ) -> ViTPainOutput:
-        """Both images normalised as in training. Rows whose `neutral_valid` is False are treated as without a neutral."""
+        """Both images normalised as in training. Rows whose `neutral_valid` is False are treated as without one."""
         config = self.config
         if image.shape[1:] != (config.image_size, config.image_size, config.in_channels):
             raise ValueError(

@@ -66,7 +66,7 @@ def test_matches_timm_dinov3(shared, case, remat):
     config = ViTConfig(patch_size=16, width=64, depth=3, heads=4, remat=remat)
     model = with_parameters(ViT(config, rngs=nnx.Rngs(0)), timm_parameters(weights, 3))
     tokens = model(jnp.asarray(golden["x" + case].transpose(0, 2, 3, 1)))
-    # The golden float32 numbers are themselves up to 1.5e-5 away from a float64 run (one CLS token with a sharp softmax).
+    # The golden numbers are themselves up to 1.5e-5 from a float64 run: one CLS token has a sharp softmax.
     np.testing.assert_allclose(tokens, golden["tokens" + case], atol=1e-5, rtol=1e-5)
     assert np.sqrt(np.mean(np.square(tokens - golden["tokens" + case]))) < 2e-6
 

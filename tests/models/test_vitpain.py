@@ -1,0 +1,113 @@
+"""ViTPain: what a neutral reference changes and what it must not, gradients everywhere, sharding, refusals."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from painjax.models.vitpain import NEUTRAL, ViTPain, ViTPainConfig
+from painjax.pspi import AU_MAX, PSPI_MAX
+from painjax.sharding import batch_sharding, create_mesh
+
+TINY = ViTPainConfig(image_size=16, patch_size=4, width=16, depth=2, heads=2, layer_scale=1.0)
+
+
+def images(seed, rows=8):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=(rows, 16, 16, 3)), jnp.float32)
+
+
+def make(**changes):
+    return ViTPain(dataclasses.replace(TINY, **changes), rngs=nnx.Rngs(0))
+
+
+def test_shapes_and_start():
+    output = make(project_width=24)(images(0))
+    shapes = {f.name: getattr(output, f.name).shape for f in dataclasses.fields(output)}
+    assert shapes == {
+        "pspi": (8,), "aus": (8, 6), "threshold_logits": (8, 3), "heatmap": (8, 16, 16), "patch_tokens": (8, 16, 16),
+        "cls_token": (8, 16), "au_attention": (8, 6, 16), "projected": (8, 16, 24),
+    }  # fmt: skip
+    np.testing.assert_allclose(output.pspi, PSPI_MAX / 2, atol=1)  # the middle of its range, for any input
+    np.testing.assert_allclose(np.asarray(output.aus) / AU_MAX, 0.3 * np.ones((8, 6)), atol=0.1)
+    np.testing.assert_allclose(output.au_attention.sum(-1), np.ones((8, 6)), atol=1e-6)
+    assert make()(images(0)).projected is None
+
+
+@pytest.mark.parametrize("neutral", NEUTRAL[1:])
+def test_invalid_neutral_is_no_neutral(neutral):
+    model = make(neutral=neutral)
+    image, reference = images(0), images(1)
+    valid = jnp.arange(8) < 4
+    mixed, without = model(image, reference, valid), model(image)
+    with_all = model(image, reference)
+    np.testing.assert_allclose(mixed.pspi[4:], without.pspi[4:], atol=1e-5)
+    np.testing.assert_allclose(mixed.heatmap[4:], without.heatmap[4:], atol=1e-5)
+    np.testing.assert_allclose(mixed.heatmap[:4], with_all.heatmap[:4], atol=1e-5)
+    assert np.abs(mixed.heatmap[:4] - without.heatmap[:4]).max() > 1e-4
+
+
+def test_channels_with_the_frame_itself_as_neutral_is_no_neutral():
+    model, image = make(neutral="channels"), images(0)
+    np.testing.assert_allclose(model(image, image).pspi, model(image).pspi, atol=1e-6)
+
+
+@pytest.mark.parametrize("neutral", NEUTRAL)
+def test_every_parameter_gets_a_gradient_at_the_start(neutral):
+    """Nothing is dead or left out: au_queries never train in the authors' release."""
+    model = make(neutral=neutral, project_width=8)
+    graphdef, parameters, rest = nnx.split(model, nnx.Param, ...)
+    reference = None if neutral == "none" else images(1)
+    weights = np.random.default_rng(2).normal(size=8).astype(np.float32)
+
+    def loss(parameters):
+        output = nnx.merge(graphdef, parameters, rest, copy=True)(images(0), reference)
+        flat = [getattr(output, n).reshape(8, -1) for n in ("pspi", "aus", "threshold_logits", "heatmap", "projected")]
+        return sum(jnp.mean(jnp.tanh(x / 10) ** 2 * weights[:, None]) for x in flat)
+
+    gradients = nnx.to_pure_dict(jax.jit(jax.grad(loss))(parameters))
+    for path, gradient in jax.tree_util.tree_leaves_with_path(gradients):
+        assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0, jax.tree_util.keystr(path)
+
+
+def test_dropout_only_in_train_mode():
+    model = make(dropout=0.5)
+    model.train()
+    assert np.abs(model(images(0)).heatmap - model(images(0)).heatmap).max() > 1e-3
+    model.eval()
+    np.testing.assert_array_equal(model(images(0)).heatmap, model(images(0)).heatmap)
+    np.testing.assert_allclose(model(images(0)).heatmap, make()(images(0)).heatmap, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(8, 1), (4, 2), (2, 4)])
+def test_any_mesh_gives_the_same_numbers(shape):
+    model = make(neutral="shared")
+    graphdef, state = nnx.split(model)
+    expected = model(images(0), images(1))
+    mesh = create_mesh({"data": shape[0], "fsdp": shape[1]})
+    with jax.set_mesh(mesh):
+        image, neutral = jax.device_put((images(0), images(1)), batch_sharding(mesh))
+        got = jax.jit(lambda s, x, n: nnx.merge(graphdef, s)(x, n))(state, image, neutral)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), got, expected)
+
+
+def test_output_is_a_pytree_of_anything():
+    graphdef, state = nnx.split(make())
+    shapes = jax.eval_shape(lambda state, x: nnx.merge(graphdef, state)(x), state, images(0))
+    assert shapes.projected is None and shapes.pspi.shape == (8,)
+    assert jax.tree.map(lambda x: x.ndim, shapes).heatmap == 3
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="model.neutral is 'both'"):
+        dataclasses.replace(TINY, neutral="both")
+    with pytest.raises(ValueError, match="image_size is 17"):
+        dataclasses.replace(TINY, image_size=17)
+    with pytest.raises(ValueError, match="model.neutral is 'none'"):
+        make()(images(0), images(1))
+    with pytest.raises(ValueError, match=r"expected \(B, 16, 16, 3\)"):
+        make()(jnp.zeros((2, 32, 32, 3)))
+    with pytest.raises(TypeError, match="rngs"):
+        ViTPain(TINY)
