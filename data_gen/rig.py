@@ -32,12 +32,18 @@ TABLE = (
     Row("AU6", "cheekSquint", 1.0, "ICT-FaceKit's published AU table; orbicularis oculi, pars orbitalis"),
     Row("AU7", "eyeSquint", 1.0, "ICT-FaceKit's published AU table; orbicularis oculi, pars palpebralis"),
     Row("AU9", "noseSneer", 0.8, "ICT-FaceKit's published AU table; at 1.0 it bares the gums"),
-    Row("AU10", "mouthUpperUp", 0.7, "ARKit convention (levator labii superioris); ICT names mouthShrugUpper, which is AU17's lip"),
+    Row(
+        "AU10",
+        "mouthUpperUp",
+        0.7,
+        "ARKit convention (levator labii superioris); ICT names mouthShrugUpper, which is AU17's lip",
+    ),
     Row("AU43", "eyeBlink", 1.0, "ICT-FaceKit's AU45, held"),
 )
 
 # Two units that pull the same tissue do not add up: the combined excursion saturates at this much of their sum.
 LEVATOR_SATURATION = 0.65  # AU9 + AU10 both raise the upper lip; at full sum the gums show
+ORBICULARIS_SATURATION = 0.8  # AU6 + AU7 both narrow the eye; at full sum it looks shut, which is AU43's to say
 LID_SATURATION = 1.0  # AU7 + AU43: what the blink has closed, squinting cannot close further
 
 
@@ -64,6 +70,9 @@ def shape_weights(aus: Sequence[float], asymmetry: float = 0.0) -> dict[str, flo
     both = min(level["AU9"], level["AU10"])
     level["AU9"] *= 1 - (1 - LEVATOR_SATURATION) * both
     level["AU10"] *= 1 - (1 - LEVATOR_SATURATION) * both
+    both = min(level["AU6"], level["AU7"])
+    level["AU6"] *= 1 - (1 - ORBICULARIS_SATURATION) * both
+    level["AU7"] *= 1 - (1 - ORBICULARIS_SATURATION) * both
     level["AU7"] *= 1 - LID_SATURATION * level["AU43"]
     weights = {}
     for row in TABLE:

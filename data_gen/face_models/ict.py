@@ -1,9 +1,10 @@
 """The ICT-FaceKit head: 100 identity modes from scanned people, FACS-like expression shapes, closing eyelids.
 
-The files are not part of the project; `IctFace.load` says where it looks for them. The iris is not a mesh of its own: the
-`eye` material is the white of the eye with the cornea on it. In the template the vertex of each eye with the largest z is
-the pole of the cornea, the middle of the iris, in the middle of that eye's disc in the atlas; the iris reaches
-`IRIS_RADIUS` mm around the line from the eyeball's centre through it.
+The files are not part of the project; `IctFace.load` says where it looks for them.
+
+The iris is not a mesh of its own: the `eye` material is the white of the eye with the cornea on it. In the template the
+vertex of each eye with the largest z is the pole of the cornea, which is the middle of the iris and, in the atlas, of
+that eye's disc; the iris reaches `IRIS_RADIUS` mm around the line from the eyeball's centre through it.
 """
 
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from data_gen.face_models import Topology, ict_atlas, ict_convert
+from data_gen.face_models.ict_lashes import Lashes
 from data_gen.face_models.ict_lids import Lids
 from data_gen.rig import SHAPES
 from data_gen.scene import Identity, stream
@@ -30,9 +32,12 @@ LANDMARKS = (
     5841, 5702, 5711, 5533, 6216, 6207, 6470, 5517, 5966,
 )  # fmt: skip
 
-# Source shapes that make up one of ours, where it is not the shape of the same name. ICT splits the cheek raiser into
-# two shapes, each of which alone hardly reads as AU6.
-BLENDS = {f"cheekSquint_{side}": (f"cheekSquint_{side}", f"cheekRaiser_{side}") for side in "LR"}
+# Source shapes and weights that make up one of ours, where it is not just the shape of the same name. ICT splits the
+# cheek raiser into two shapes, each of which alone hardly reads as AU6; its squint alone hardly reads as AU7.
+BLENDS = {
+    "cheekSquint": (("cheekSquint", 0.9), ("cheekRaiser", 0.9)),
+    "eyeSquint": (("eyeSquint", 1.5),),
+}
 
 
 class IctFace:
@@ -57,19 +62,23 @@ class IctFace:
         self._modes = modes[:, kept].reshape(len(modes), -1)  # [100, 3 V]
         self._shapes = {name: delta[kept] for name, delta in shapes.items()}
         skin = int((kept < ict_atlas.HEAD[1]).sum())
-        self._lids = {}
-        for side, socket, ball in zip("RL", ict_atlas.EYE_SOCKETS, ict_atlas.SCLERAS, strict=True):
-            rim = _rim(arrays.faces, socket)
-            on_ball = (kept >= ball[0]) & (kept < ball[1])
-            self._lids[side] = Lids(template, faces, index[rim], np.flatnonzero(on_ball), skin)
-        self._linear_template = template.astype(np.float32)
+        self._lids, self._lashes = {}, []
+        sides = zip("RL", ict_atlas.EYE_SOCKETS, ict_atlas.SCLERAS, ict_atlas.LASHES, strict=True)
+        for side, socket, ball, lashes in sides:
+            on_ball, card = (np.flatnonzero((kept >= first) & (kept < stop)) for first, stop in (ball, lashes))
+            lids = Lids(template, faces, index[_rim(arrays.faces, socket)], on_ball, skin)
+            uvs = np.empty((len(kept), 2))
+            uvs[faces] = atlas.uvs[atlas.uv_faces]  # a card has no seams: one coordinate for each vertex
+            self._lids[side] = lids
+            self._lashes.append(Lashes(template, card, uvs[card], lids.front))
+        self._average = template.astype(np.float32)
         self.topology = Topology(
             faces=faces,
             uvs=atlas.uvs,
             uv_faces=atlas.uv_faces,
             materials=atlas.materials,
             landmarks=index[list(LANDMARKS)].astype(np.int32),
-            template=self._corrected(template, {}),
+            template=self._expressed(self._average, {}),
         )
 
     @classmethod
@@ -114,17 +123,19 @@ class IctFace:
         unknown = sorted(set(shapes) - set(self._shapes))
         if unknown:
             raise ValueError(f"expression shape {unknown[0]!r} is unknown; expected one of {', '.join(SHAPES)}.")
-        points = self._linear_template + (coefficients(identity) @ self._modes).reshape(-1, 3)
+        return self._expressed(self._average + (coefficients(identity) @ self._modes).reshape(-1, 3), shapes)
+
+    def _expressed(self, rest: np.ndarray, shapes: Mapping[str, float]) -> np.ndarray:
+        points = rest.astype(np.float64)
+        openings = {side: lids.opening(points) for side, lids in self._lids.items()}
         for name in SHAPES:  # in this order whatever the caller's, so that sums round alike
             weight = shapes.get(name, 0.0)
             if weight:
-                points += np.float32(weight) * self._shapes[name]
-        return self._corrected(points, shapes)
-
-    def _corrected(self, points: np.ndarray, shapes: Mapping[str, float]) -> np.ndarray:
-        points = points.astype(np.float64)
+                points += weight * self._shapes[name]
         for side, lids in self._lids.items():
-            lids.correct(points, shapes.get(f"eyeBlink_{side}", 0.0))
+            lids.correct(points, shapes.get(f"eyeBlink_{side}", 0.0), openings[side])
+        for lashes in self._lashes:
+            lashes.hang(points)
         return points.astype(np.float32)
 
 
@@ -142,10 +153,11 @@ def _blend_basis(arrays: ict_convert.IctArrays) -> tuple[np.ndarray, np.ndarray,
     neutral = arrays.neutral.astype(np.float64) * MM
     deltas = dict(zip(ict_convert.SHAPES, arrays.deltas, strict=True))
     modes = np.stack([deltas[name] for name in ict_convert.IDENTITIES]) * np.float32(MM)
-    shapes = {
-        name: np.sum([deltas[source] for source in BLENDS.get(name, (name,))], axis=0) * np.float32(MM)
-        for name in SHAPES
-    }
+    shapes = {}
+    for name in SHAPES:
+        stem, _, side = name.partition("_")
+        blend = BLENDS.get(stem, ((stem, 1.0),))
+        shapes[name] = MM * sum(weight * deltas["_".join(filter(None, (source, side)))] for source, weight in blend)
     for first, stop in ict_atlas.SCLERAS:
         ball = neutral[first:stop]
         centre = _sphere_centre(ball)

@@ -86,7 +86,7 @@ def build(arrays: IctArrays) -> Atlas:
 
 
 def _triangles(values: np.ndarray, polygons: np.ndarray) -> np.ndarray:
-    """(n, 4) values at the corners of quads and padded triangles -> (m, 3); quads are cut along their first diagonal."""
+    """(n, 4) values at the corners of quads and padded triangles -> (m, 3); quads are cut along one diagonal."""
     quads = values[polygons[:, 3] >= 0]
     return np.concatenate([values[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
 

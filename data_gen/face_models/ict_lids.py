@@ -1,18 +1,20 @@
 """Eyelids of the ICT model that close on every identity and never let the eyeball through.
 
 Identity modes and expression shapes are linear and do not know of each other, so on a sampled identity a full blink
-leaves a slit or crosses the lids, and a bulging eye pierces them. Two corrections follow the blend: the upper lid's edge
-is carried onto the lower one, and lid skin inside the eyeball is lifted out of it. Both vanish smoothly away from the
-lid's edge.
+leaves a slit or crosses the lids, two squints together shut a narrow eye, and a bulging eye pierces its lids. Two
+corrections follow the blend: the upper lid's edge is carried to where it should be above the lower one, and lid skin
+inside the eyeball is lifted out of it. Both vanish smoothly away from the lid's edge.
 """
 
 import numpy as np
 
+LEAST_OPENING = 0.2  # of the opening at rest, whatever narrows the eye but the blink: AU43 = 0 means open
 CLEARANCE = 0.25  # mm between eyeball and lid skin
 # How much of the edge's movement each ring of vertices around the eye takes along, from the inner rim (0) outwards.
 # Rings 0..4 are the lid's edge, 4 mm of skin; by ring 11 the fold of the upper lid is reached.
 FALLOFF = (1.0, 1.0, 1.0, 1.0, 1.0, 0.92, 0.78, 0.6, 0.42, 0.26, 0.13, 0.05)
 MARGIN = 2  # the ring on which the two lids meet: the landmarks of the eyes lie on it
+FRONT = 3  # the ring that is the lid's front edge, where lashes grow
 LIFTED = slice(1, 12)  # rings kept out of the eyeball; ring 0 is the rim inside the lid, which touches it
 
 
@@ -30,11 +32,11 @@ class Lids:
     def __init__(self, template: np.ndarray, faces: np.ndarray, rim: np.ndarray, ball: np.ndarray, skin: int):
         self._ball = ball
         self._local, self._axis = _ball_frame(template[ball])
-        angles, radii = _profile(self._local, self._axis)
-        self._angles, self._radii = angles, radii
+        self._angles, self._radii = _profile(self._local, self._axis)
         rings, parents = _rings(faces[(faces < skin).all(1)], rim, len(FALLOFF))
         upper, lower = _split(template, rings[MARGIN])
         self.upper, self.lower = upper, lower
+        self.front = _split(template, rings[FRONT])[0]
         self._across = template[lower[-1]] - template[lower[0]]
         self._across /= np.linalg.norm(self._across)
         self._moved, self._carry = _carry(rings, parents, upper)
@@ -47,11 +49,18 @@ class Lids:
         meet = np.stack([np.interp(along[self.upper], along[lower], points[lower, axis]) for axis in range(3)], -1)
         return points[self.upper] - meet
 
-    def correct(self, points: np.ndarray, closing: float) -> None:
-        """Moves the lid vertices of `points` (V, 3) mm in place; `closing` 0..1 is the weight of the blink."""
+    def correct(self, points: np.ndarray, closing: float, rest: np.ndarray) -> None:
+        """Moves the lid vertices in place.
+
+        Args:
+          points: (V, 3) mm, the blended head.
+          closing: 0..1, the weight of the blink.
+          rest: `opening` of the same identity at rest.
+        """
         opening = self.opening(points)
-        crossed = opening[:, 1] < 0  # the edges have passed each other: whatever closed them, they meet
-        points[self._moved] -= self._carry @ (np.where(crossed, 1.0, closing)[:, None] * opening)
+        lack = np.clip(LEAST_OPENING * rest[:, 1] - opening[:, 1], 0, None)
+        wanted = (1 - closing) * (opening + (lack / np.maximum(rest[:, 1], 1.0))[:, None] * rest)
+        points[self._moved] -= self._carry @ (opening - wanted)
         self._lift(points)
 
     def _lift(self, points: np.ndarray) -> None:
@@ -123,7 +132,7 @@ def _split(template: np.ndarray, ring: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def _carry(
     rings: list[np.ndarray], parents: list[dict[int, list[int]]], upper: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) vertices that follow the upper lid's edge, and (n, upper) how much of each edge vertex's movement they take."""
+    """(n,) vertices that follow the upper lid's edge, and (n, upper) how much of each edge vertex's way they go."""
     rows = {int(v): np.zeros(len(upper)) for v in rings[MARGIN]}
     for column, v in enumerate(upper.tolist()):
         rows[v][column] = 1.0
