@@ -1,0 +1,192 @@
+"""Hair of the head and the brows: where it grows, its colour, its strands, and how far it stands off the skin."""
+
+import dataclasses
+
+import numpy as np
+
+from data_gen.scene import ETHNICITIES, GENDERS, Identity, stream
+from data_gen.textures.anatomy import Anatomy
+from data_gen.textures.noise import noise, smoothstep
+
+COLORS = {  # linear RGB
+    "black": (0.014, 0.011, 0.010),
+    "dark brown": (0.036, 0.021, 0.013),
+    "brown": (0.085, 0.048, 0.026),
+    "light brown": (0.160, 0.098, 0.052),
+    "blond": (0.300, 0.205, 0.110),
+    "red": (0.200, 0.070, 0.025),
+}
+CHANCES = {  # in the order above
+    "african": (0.9, 0.1, 0, 0, 0, 0),
+    "east_asian": (0.85, 0.15, 0, 0, 0, 0),
+    "european": (0.06, 0.26, 0.28, 0.2, 0.15, 0.05),
+    "latin_american": (0.45, 0.38, 0.14, 0.03, 0, 0),
+    "middle_eastern": (0.5, 0.38, 0.12, 0, 0, 0),
+    "south_asian": (0.82, 0.18, 0, 0, 0, 0),
+}
+GREY = np.array([0.46, 0.45, 0.44])
+
+
+@dataclasses.dataclass(frozen=True)
+class Hair:
+    """One person's hair: `color` (3,) linear RGB, `grey` share 0..1, `bald` 0..1 on the crown, `recession` of the
+    temples and `hairline` of the forehead in mm, `volume` in mm, `length` in mm below the ears, `curl` 0..1."""
+
+    color: np.ndarray
+    grey: float
+    bald: float
+    recession: float
+    hairline: float
+    volume: float
+    length: float
+    curl: float
+
+
+def style(identity: Identity) -> Hair:
+    """Hair of an identity by group, gender and age."""
+    rng = stream(identity.seed, "hair")
+    group, male, age = ETHNICITIES[identity.ethnicity], GENDERS[identity.gender] == "male", identity.age
+    color = np.array(list(COLORS.values()))[rng.choice(len(COLORS), p=CHANCES[group])] * np.exp(rng.normal(0, 0.12))
+    onset = {"african": 44, "east_asian": 45, "south_asian": 43}.get(group, 38)
+    grey = float(np.clip((age - onset + rng.normal(0, 7)) / 30, 0, 1)) ** 0.8
+    if not male and rng.random() < 0.55:
+        grey *= 0.25  # coloured
+    balding = male and rng.random() < np.clip((age - 22) / 80, 0, 0.6)
+    bald = float(rng.uniform(0.4, 1.0)) if balding and age > 30 else 0.0
+    african = group == "african"
+    long = 0.0 if male or rng.random() < (0.5 if african else 0.25) else float(rng.uniform(20, 110))
+    return Hair(
+        color=color,
+        grey=grey,
+        bald=bald,
+        recession=float(rng.uniform(2, 8) + (rng.uniform(0, 9) * np.clip((age - 20) / 40, 0, 1) if male else 0))
+        + 12 * bald,
+        hairline=float(rng.normal(70 if male else 67, 2.5) + 22 * bald),
+        volume=float(rng.uniform(3, 9) if male else rng.uniform(8, 15)) * (1 - 0.6 * bald),
+        length=long,
+        curl=float(rng.uniform(0.85, 1.0) if african else rng.uniform(0, 0.55) ** 1.5),
+    )
+
+
+def coverage(hair: Hair, face: Anatomy) -> np.ndarray:
+    """(P,) mm inside the hair's border on the scalp, negative outside."""
+    x, y, z = face.points.T
+    ear_y = face.landmarks[[0, 16], 1].mean()
+    # the hairline seen from the side: nape, behind the ear, over it, sideburn, temple, forehead
+    knots = np.array(
+        [
+            (-200, ear_y - 58 - hair.length), (-48, ear_y - 55 - hair.length), (-40, ear_y - 42), (-34, ear_y + 6),
+            (-10, ear_y + 12), (-2, ear_y + 4), (0, ear_y - 20), (9, ear_y - 16), (17, ear_y + 14), (26, ear_y + 40),
+            (34, hair.hairline - 10), (48, hair.hairline), (90, hair.hairline + 1),
+        ]
+    )  # fmt: skip
+    border = np.interp(z, knots[:, 0], knots[:, 1])
+    front = smoothstep(10, 30, z)
+    border += front * hair.recession * np.exp(-(((np.abs(x) - 42) / 15) ** 2))
+    inside = y - border
+    inside = np.where(_ear(face), -20.0, inside)
+    if hair.bald:
+        crown = np.hypot(x / 1.1, (z + 25) / 1.5)
+        top = smoothstep(35, 62, y) * smoothstep(75, 40, np.hypot(x, np.minimum(z + 25, 0) * 0.8))
+        inside -= hair.bald * 60 * top * (1 if hair.bald > 0.6 else smoothstep(55, 30, crown))
+    return inside.astype(np.float32)
+
+
+def _ear(face: Anatomy) -> np.ndarray:
+    x, y, z = face.points.T
+    ear_y = face.landmarks[[0, 16], 1].mean()
+    beside = (z > -45) & (z < 5)
+    above = beside & (y > ear_y + 25) & (y < ear_y + 45)
+    side = np.abs(x[above]).max(initial=0.0) + 1.0
+    return beside & (np.abs(x) > side) & (y < ear_y + 24) & (y > ear_y - 80)
+
+
+def paint_scalp(
+    identity: Identity, hair: Hair, face: Anatomy, color: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Combs hair over skin.
+
+    Args:
+      color: (P, 3) linear RGB of the skin.
+
+    Returns:
+      (P, 3) colour, (P,) opacity of the hair, (P,) height of the strands in mm.
+    """
+    rng = stream(identity.seed, "strands")
+    inside = coverage(hair, face)
+    near = np.flatnonzero(inside > -12)
+    points, inside = face.points[near], inside[near]
+    x, y, z = points.T
+    # strands run away from a parting near the crown; across them the picture changes fast, along them slowly
+    around = np.arctan2(x - 8.0, z + 30.0 + 0.35 * (y - 70))
+    across = np.stack([np.cos(around) * 60, np.sin(around) * 60], -1)
+    along = np.linalg.norm(points - [8.0, 105.0, -30.0], axis=-1)
+    comb = np.column_stack([across + 2.0 * noise(rng, points, 18.0)[:, None], along * 0.10]).astype(np.float32)
+    straight = 0.6 * noise(rng, comb, 0.9) + 0.5 * noise(rng, comb, 2.5) + 0.25 * noise(rng, comb, 8.0)
+    curly = 0.7 * noise(rng, points, 2.2) + 0.5 * rng.standard_normal(len(near), dtype=np.float32)
+    strand = straight * (1 - hair.curl) + curly * hair.curl
+    jagged = 1.7 * noise(rng, comb, 1.6) + 2.5 * noise(rng, points, 14.0) + 0.8 * rng.standard_normal(len(near))
+    soft = 3.0 if hair.hairline < 80 else 7.0
+    opacity = smoothstep(-1.0 - soft, soft, inside + jagged).astype(np.float32)
+    opacity *= 1 - 0.35 * hair.bald * (strand < -0.3)
+    tint = hair_color(hair, strand, rng.standard_normal(len(near), dtype=np.float32))
+    out, total, height = color.copy(), np.zeros(len(color), np.float32), np.zeros(len(color), np.float32)
+    out[near] = color[near] * (1 - opacity[:, None]) + tint * opacity[:, None]
+    total[near], height[near] = opacity, 0.35 * opacity * strand
+    return out, total, height
+
+
+def hair_color(hair: Hair, strand: np.ndarray, salt: np.ndarray) -> np.ndarray:
+    """(P, 3) linear RGB: strands lighter and darker, grey ones among them."""
+    grey = smoothstep(-0.8, 0.8, (hair.grey * 2 - 1) * 2.0 + 0.5 * salt)[:, None] if hair.grey > 0.02 else 0.0
+    base = hair.color * (1 - grey) + GREY * grey
+    return (base * np.exp(0.32 * np.clip(strand, -2.5, 2))[:, None]).astype(np.float32)
+
+
+def displacement(identity: Identity, hair: Hair, face: Anatomy) -> np.ndarray:
+    """(P,) mm by which hair stands off the scalp along the normal; 0 on the face, the ears and bald skin."""
+    rng = stream(identity.seed, "volume")
+    inside = coverage(hair, face)
+    lift = smoothstep(-1.0, 24.0, inside) * hair.volume * (1 + 0.10 * noise(rng, face.points, 22.0))
+    lift *= 0.55 + 0.45 * smoothstep(10.0, 80.0, face.points[:, 1])  # fuller on top than at the sides
+    if hair.curl > 0.5:
+        lift += smoothstep(4.0, 16.0, inside) * 0.8 * noise(rng, face.points, 6.0)
+    return np.maximum(lift, 0).astype(np.float32)
+
+
+def paint_brows(identity: Identity, hair: Hair, face: Anatomy, color: np.ndarray) -> np.ndarray:
+    """Brows of single hairs: they rise at the inner end and lie down towards the tail. (P, 3) colour over `color`."""
+    rng = stream(identity.seed, "brows")
+    male, age = GENDERS[identity.gender] == "male", identity.age
+    half = (rng.uniform(3.6, 5.2) if male else rng.uniform(2.2, 3.6)) * (1 - 0.1 * (age > 65))
+    count = int((230 if male else 190) * rng.uniform(0.8, 1.15) * (1 - 0.3 * smoothstep(55.0, 85.0, np.float64(age))))
+    near = np.flatnonzero((face.brow_along >= -3) & (np.abs(face.brow_across) < 13) & (face.front > 0.05))
+    along, across = face.brow_along[near], face.brow_across[near]
+    keep = np.ones(len(near), np.float32)
+    for is_right in (True, False):
+        side = face.right[near] == is_right
+        start = rng.uniform(0, 1, count) ** 0.9 * face.brow_length * 0.93
+        part = start / face.brow_length
+        thick = half * np.interp(part, [0, 0.15, 0.6, 1], [0.75, 1.0, 0.85, 0.25])
+        offset = rng.triangular(-1, -0.1, 1, count) * thick - 0.5
+        slope = np.radians(
+            np.interp(part, [0, 0.25, 0.6, 1], [72, 38, 14, -4]) + rng.normal(0, 9, count) - 14 * offset / half
+        )
+        length = rng.uniform(4.5, 8.5, count) * (1 - 0.35 * part)
+        a, b = along[side, None] - start, across[side, None] - offset
+        t = np.clip(a * np.cos(slope) + b * np.sin(slope), 0, length)
+        away = np.hypot(a - t * np.cos(slope), b - t * np.sin(slope))
+        width = 0.42 * (1.1 - 0.6 * t / length)
+        keep[side] = np.prod(1 - 0.62 * smoothstep(1.9, 0.4, away / width), axis=1)
+    under = (
+        np.exp(-((across / half) ** 2))
+        * smoothstep(-2, 6, along)
+        * smoothstep(face.brow_length, 0.7 * face.brow_length, along)
+    )
+    opacity = (1 - keep * (1 - 0.28 * under))[:, None]
+    tint = np.where(hair.color.mean() > 0.08, 0.55, 0.9) * hair_color(
+        dataclasses.replace(hair, grey=0.6 * hair.grey), np.zeros(len(near)), rng.standard_normal(len(near))
+    )
+    out = color.copy()
+    out[near] = color[near] * (1 - opacity) + tint * opacity
+    return out

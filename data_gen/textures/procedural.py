@@ -1,0 +1,136 @@
+"""The procedural painter: a person's whole texture from the identity's seed and the shape of the face model alone."""
+
+import dataclasses
+
+import numpy as np
+
+from data_gen.face_models import MATERIALS, FaceModel, Topology
+from data_gen.scene import Identity, stream
+from data_gen.textures import Texture, hair
+from data_gen.textures.anatomy import Anatomy, locate
+from data_gen.textures.atlas import Atlas, bake, vertex_normals
+from data_gen.textures.eyes import eyes, mouth, teeth
+from data_gen.textures.noise import noise, smoothstep
+from data_gen.textures.skin import skin
+
+CLOTH_MM = 3.0  # thickness of a collar
+
+
+@dataclasses.dataclass(frozen=True)
+class Canvas:
+    """What all textures of one face model and size share."""
+
+    topology: Topology
+    atlas: Atlas
+    texels: Anatomy
+    vertices: Anatomy
+    vertex_is_skin: np.ndarray
+    bottom: float  # y where the model ends below
+
+
+_canvases: dict[tuple[int, int], Canvas] = {}
+
+
+def canvas(topology: Topology, size: int) -> Canvas:
+    """The canvas of a face model, baked on first use in a process."""
+    key = id(topology), size
+    if key not in _canvases:
+        atlas = bake(topology, size)
+        normals = vertex_normals(topology)
+        vertices = locate(topology, topology.template, normals)
+        is_skin = np.zeros(len(topology.template), bool)
+        is_skin[topology.faces[topology.materials == MATERIALS.index("skin")]] = True
+        texels = locate(topology, atlas.positions, atlas.normals)
+        _canvases[key] = Canvas(topology, atlas, texels, vertices, is_skin, float(vertices.points[:, 1].min()))
+    return _canvases[key]  # holds the topology, so that its id stays its own
+
+
+def paint(identity: Identity, face_model: FaceModel, size: int) -> Texture:
+    """The texture of an identity on a face model; `size` is the atlas' side in texels."""
+    board = canvas(face_model.topology, size)
+    atlas, face = board.atlas, board.texels
+    look = hair.style(identity)
+    layers = skin(identity, face)
+    color = layers.color()
+    roughness, height = layers.roughness, layers.height
+    color = hair.paint_brows(identity, look, face, color)
+    color, hairy, strands = hair.paint_scalp(identity, look, face, color)
+    subsurface = 1 - hairy
+    roughness = roughness * (1 - hairy) + 0.48 * hairy
+    height = height * (1 - hairy) + strands
+    cloth, dress = clothes(identity, board, face)
+    color = color * (1 - cloth[:, None]) + dress * cloth[:, None]
+    roughness = roughness * (1 - cloth) + 0.95 * cloth
+    subsurface = subsurface * (1 - cloth)
+
+    lids = face.landmarks
+    opening = np.array([lids[37:39, 1].mean(), lids[43:45, 1].mean(), lids[40:42, 1].mean(), lids[46:48, 1].mean()])
+    for name in MATERIALS[1:]:
+        mine = np.flatnonzero(atlas.materials == MATERIALS.index(name))
+        if not len(mine):
+            continue
+        points = face.points[mine]
+        if name == "eye":
+            color[mine], roughness[mine] = eyes(identity, points, opening)
+        elif name == "teeth":
+            color[mine], roughness[mine] = teeth(identity, points)
+        elif name == "mouth":
+            color[mine], roughness[mine] = mouth(points, face)
+        else:
+            color[mine], roughness[mine] = 0.6 * look.color, 0.6
+        subsurface[mine], height[mine] = 0.0, 0.0
+    return Texture(
+        albedo=_srgb(atlas.image(color)),
+        roughness=_bytes(atlas.image(roughness)),
+        surface=_surface(atlas, height, subsurface),
+        displacement=displacement(identity, look, board),
+        exposure=float((0.30 / np.average(color[(face.front > 0.5) & (atlas.materials == 0)])) ** 0.35),
+    )
+
+
+def clothes(identity: Identity, board: Canvas, face: Anatomy) -> tuple[np.ndarray, np.ndarray]:
+    """(P,) opacity and (P, 3) linear RGB of a plain top with a round collar."""
+    rng = stream(identity.seed, "clothes")
+    hue, strong = rng.uniform(0, 2 * np.pi), rng.uniform(0.0, 0.45)
+    tint = np.exp(rng.uniform(-3.2, -0.4)) * np.exp(strong * np.cos(hue + np.array([0.0, 2.1, 4.2])))
+    below = _below_collar(board, face, rng.uniform(-6, 6))
+    weave = 0.06 * noise(rng, face.points, 1.5) + 0.05 * noise(rng, face.points, 30.0)
+    seam = 1 - 0.35 * np.exp(-(((below - 7.0) / 0.8) ** 2))
+    opacity = smoothstep(-0.5, 0.5, below).astype(np.float32)
+    return opacity, (tint * (np.exp(weave) * seam)[:, None]).astype(np.float32)
+
+
+def displacement(identity: Identity, look: hair.Hair, board: Canvas) -> np.ndarray:
+    """(V, 3) mm: hair off the scalp and cloth off the neck, along the template's normals."""
+    face = board.vertices
+    away = hair.displacement(identity, look, face)
+    collar = stream(identity.seed, "clothes")
+    collar.uniform(size=3)
+    away += CLOTH_MM * smoothstep(-1.0, 2.0, _below_collar(board, face, 0.0))
+    return (face.normals * (away * board.vertex_is_skin)[:, None]).astype(np.float32)
+
+
+def _below_collar(board: Canvas, face: Anatomy, drop: float) -> np.ndarray:
+    """(P,) mm below the collar, which lies lower in front than at the back."""
+    chin = face.landmarks[8, 1]
+    middle = chin + 0.62 * (board.bottom - chin) - drop
+    return middle - 0.30 * np.clip(face.points[:, 2], -60, 60) - face.points[:, 1]
+
+
+def _surface(atlas: Atlas, height: np.ndarray, subsurface: np.ndarray) -> np.ndarray:
+    """(T, T, 3) uint8: slopes along u and v, and subsurface scattering."""
+    relief, texel = atlas.image(height), atlas.image(atlas.texel_mm)
+    down, right = np.gradient(relief)
+    slopes = np.stack([-right, down], -1) / np.maximum(texel, 0.05)[..., None]  # v runs up, rows run down
+    packed = np.concatenate([np.clip(slopes, -1, 1) * 0.5 + 0.5, atlas.image(subsurface)[..., None]], -1)
+    return _bytes(packed)
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    return np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
+
+
+def _srgb(linear: np.ndarray) -> np.ndarray:
+    """Linear reflectance -> 8-bit sRGB."""
+    linear = np.clip(linear, 0, 1)
+    return _bytes(np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-6) ** (1 / 2.4) - 0.055))
