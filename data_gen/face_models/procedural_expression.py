@@ -1,0 +1,231 @@
+"""Expression shapes of the procedural head: muscle-like pulls, lids that slide on the eyeball, a jaw that turns.
+
+Fields are laid out on the average face, where the anatomy is known, and carried by the vertices to every identity.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from data_gen.face_models import procedural_mesh, procedural_surface
+from data_gen.rig import SHAPES
+
+# Pulls: a Gaussian neighbourhood (centre, sigma; mm) moves by a vector (mm) at weight 1. Left side; "lip" pulls move
+# only what lies above the line where the lips meet.
+# (centre x, y, z, sigma x, y, z, move x, y, z)
+_PULLS = {
+    "browDown": (  # corrugator and procerus: down and together, the glabella bunches
+        (16, 20, 91, 10, 8, 16, -3.0, -5.6, 0.8),
+        (33, 21, 86, 11, 7, 16, -2.2, -4.6, 0.6),
+        (46, 18, 74, 7, 6, 12, -0.6, -1.6, 0.0),
+        (6, 17, 91, 5, 6, 14, 0.0, -1.2, 2.2),
+        (14, 33, 90, 12, 9, 14, -0.6, -1.8, 0.0),
+    ),
+    "cheekSquint": (  # orbicularis oculi, orbital part
+        (36, -25, 76, 12, 9, 18, -0.4, 5.2, 2.6),
+        (50, -18, 64, 8, 9, 14, -1.6, 3.4, 1.6),
+        (57, -2, 56, 6, 8, 12, -3.0, 0.4, 0.8),
+        (31, -12.5, 79, 11, 2.8, 12, 0.0, 1.0, -1.6),
+    ),
+    "eyeSquint": (  # orbicularis oculi, palpebral part; the lids themselves are moved by LID_SHARES
+        (31, -12, 79, 11, 4, 12, 0.0, 1.4, 0.7),
+        (50, 0, 66, 4, 5, 8, -1.2, 0.0, 0.0),
+        (31, 12, 82, 11, 4, 12, 0.0, -0.8, 0.0),
+    ),
+    "noseSneer": (  # levator labii superioris alaeque nasi, with procerus
+        (14, -40, 92, 7, 8, 16, 0.6, 5.0, 0.8),
+        (10, -22, 92, 7, 9, 14, 0.2, 3.2, 1.4),
+        (20, -22, 81, 7, 8, 12, -0.8, 4.0, 2.0),
+        (6, 3, 88, 5, 5, 10, 0.0, 0.6, 2.2),
+        (12, 15, 91, 8, 7, 12, -1.4, -3.4, 0.6),
+    ),
+    "noseSneer lip": ((13, -60, 92, 9, 8, 16, 0.4, 3.6, 0.6),),
+    "mouthUpperUp": (  # levator labii superioris: the lip's lateral third rises most, the nasolabial fold deepens
+        (15, -42, 90, 6, 7, 14, 0.6, 2.0, 0.4),
+        (27, -45, 81, 7, 9, 14, 0.6, 2.6, 2.6),
+    ),
+    "mouthUpperUp lip": (
+        (14, -63, 92, 7, 8, 16, 0.6, 6.0, 1.2),
+        (0, -63, 95, 6, 8, 16, 0.0, 1.8, 0.4),
+        (24, -58, 84, 6, 7, 14, 0.4, 2.6, 0.4),
+    ),
+    "mouthSmile": (
+        (27, -71, 80, 9, 8, 16, 6.0, 5.0, -2.5),
+        (37, -40, 75, 11, 11, 16, 1.0, 3.2, 2.4),
+    ),
+}  # fmt: skip
+
+# Share of the open aperture that the upper and the lower lid travel at weight 1.
+LID_SHARES = {"eyeBlink": (0.9, 0.1), "eyeSquint": (0.10, 0.32), "cheekSquint": (0.0, 0.10)}
+JAW_HINGE = np.array([0.0, -16.0, 8.0])
+JAW_ANGLE = np.radians(20.0)
+
+
+def smoothstep(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    """0 below `low`, 1 above `high`, smooth between (`low` > `high` turns it round)."""
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+class Expressions:
+    """Displacement fields and lid tables for one topology."""
+
+    def __init__(
+        self, template: np.ndarray, half: procedural_mesh.Half, right: np.ndarray, parts: Mapping[str, np.ndarray]
+    ):
+        self._sides = {"L": (1.0, half.eye), "R": (-1.0, right[half.eye])}
+        skin = np.ones(len(template), bool)
+        for name in ("eye_left", "eye_right", "mouth", "teeth_upper", "teeth_lower"):
+            skin[parts[name]] = False
+        above = _above_mouth(template, half, right)
+        still = _lid_stillness(template)
+        self._fields = {}
+        for shape in ("browDown", "cheekSquint", "eyeSquint", "noseSneer", "mouthUpperUp", "mouthSmile"):
+            for side, sign in (("L", 1.0), ("R", -1.0)):
+                p = template * [sign, 1, 1]
+                field = _pull(p, _PULLS[shape]) + _pull(p, _PULLS.get(f"{shape} lip", ())) * above[:, None]
+                field *= (skin * still / (1 + np.exp(-p[:, 0] / 2.0)))[:, None]
+                self._fields[f"{shape}_{side}"] = field * [sign, 1, 1]
+        self._jaw = _jaw_weight(template, half, right, parts)
+        self._lids = {side: lid_table(template, sign, loop) for side, (sign, loop) in self._sides.items()}
+
+    def apply(self, neutral: np.ndarray, eyes: np.ndarray, shapes: Mapping[str, float]) -> np.ndarray:
+        """Moves a neutral face. `eyes` (2, 3): centres of the left and the right eyeball."""
+        for name, weight in shapes.items():
+            if name not in SHAPES:
+                raise KeyError(f"expression shape {name!r} is unknown; the procedural head has {', '.join(SHAPES)}.")
+            if not 0 <= weight <= 1:
+                raise ValueError(f"expression shape {name} has weight {weight}; expected 0..1.")
+        v = neutral.copy()
+        for side, eye in zip("LR", eyes, strict=True):
+            v = self._move_lids(v, eye, side, shapes)
+        for name, weight in shapes.items():
+            if weight and name in self._fields:
+                v += weight * self._fields[name]
+        if shapes.get("jawOpen", 0):
+            angle = JAW_ANGLE * shapes["jawOpen"] * self._jaw
+            y, z = (v - JAW_HINGE)[:, 1:].T
+            v[:, 1] = JAW_HINGE[1] + y * np.cos(angle) - z * np.sin(angle)
+            v[:, 2] = JAW_HINGE[2] + y * np.sin(angle) + z * np.cos(angle)
+        return v
+
+    def _move_lids(self, v, eye, side, shapes):
+        blink, squint, cheek = (shapes.get(f"{name}_{side}", 0.0) for name in ("eyeBlink", "eyeSquint", "cheekSquint"))
+        if not (blink or squint or cheek):
+            return v
+        upper = (1 - blink) * LID_SHARES["eyeSquint"][0] * squint + blink * LID_SHARES["eyeBlink"][0]
+        lower = LID_SHARES["eyeSquint"][1] * squint + LID_SHARES["cheekSquint"][1] * cheek
+        lower = (1 - blink) * lower + blink * LID_SHARES["eyeBlink"][1]
+        return turn_lids(v, eye, self._sides[side][1], self._lids[side], upper, lower)
+
+
+def turn_lids(
+    v: np.ndarray, eye: np.ndarray, loop: np.ndarray, table: tuple[np.ndarray, ...], upper: float, lower: float
+) -> np.ndarray:
+    """Turns the lids about the eye's horizontal axis, so that they slide on the eyeball.
+
+    Args:
+      v: (V, 3) mm; not changed.
+      eye: (3,) centre of the eyeball.
+      loop: eye loops of this side; table: from `lid_table`.
+      upper, lower: fraction of the opening that each lid's margin travels towards the other; together 1 closes the eye.
+
+    Returns:
+      (V, 3) mm.
+    """
+    who, column, upper_share, lower_share = table
+    k = loop.shape[1] // 2
+    margin = loop[procedural_mesh.EYE_OFFSETS.index(0.0)]
+    angle = np.arctan2(v[margin, 1] - eye[1], v[margin, 2] - eye[2])
+    gap = np.concatenate([[0.0], angle[1:k] - angle[:k:-1], [0.0]])  # upper minus lower, column by column
+    gap = np.interp(column, np.arange(k + 1), gap)
+    turn = gap * (lower_share * lower - upper_share * upper)
+    y, z = v[who, 1] - eye[1], v[who, 2] - eye[2]
+    out = v.copy()
+    out[who, 1] = eye[1] + y * np.cos(turn) + z * np.sin(turn)
+    out[who, 2] = eye[2] - y * np.sin(turn) + z * np.cos(turn)
+    return out
+
+
+def _pull(p, pulls):
+    out = np.zeros_like(p)
+    for x, y, z, sx, sy, sz, dx, dy, dz in pulls:
+        w = np.exp(-0.5 * (((p - [x, y, z]) / [sx, sy, sz]) ** 2).sum(-1))
+        out += w[:, None] * np.array([dx, dy, dz])
+    return out
+
+
+def _mouth_signs(half):
+    k = procedural_mesh.MOUTH_COLUMNS
+    q = half.vertices[half.mouth[2], 0] / procedural_mesh.MOUTH_CORNER[0]
+    return np.concatenate([np.ones(k), [0.0], -np.ones(k)]), np.clip(q, 0, 1)
+
+
+def _above_mouth(template, half, right):
+    """1 on the upper lip and above, 0 on the lower lip and below; smooth about the corner."""
+    above = smoothstep(template[:, 1], -72.0, -66.0)
+    sign, q = _mouth_signs(half)
+    corner = smoothstep(q, 1.0, 0.72)
+    lips = np.where(sign > 0, corner, 0.0)
+    for row in range(5):
+        above[half.mouth[row]] = above[right[half.mouth[row]]] = lips
+    for row, part in ((5, 0.9), (6, 0.5)):
+        for index in (half.mouth[row], right[half.mouth[row]]):
+            above[index] = part * lips + (1 - part) * above[index]
+    return above
+
+
+def _lid_stillness(template):
+    """Pulls do not move the lids: those ride on the eyeball. 0 on the lids' margins, 1 from the orbit's rim."""
+    still = np.ones(len(template))
+    for sign in (1, -1):
+        d = (template - procedural_surface.EYE * [sign, 1, 1]) / [17.5, 12.5, 26.0]
+        still *= smoothstep(np.linalg.norm(d, axis=-1), 0.75, 1.25)
+    return still
+
+
+def lid_table(template, sign, loop):
+    """Vertices that the lids of one side (`sign` 1 left, -1 right) move, their column between the corners (0 inner, k outer), and their upper and lower shares."""
+    p = template * [sign, 1, 1]
+    margin = p[loop[procedural_mesh.EYE_OFFSETS.index(0.0)]]
+    k = len(margin) // 2
+    up, low = margin[: k + 1], np.concatenate([margin[:1], margin[: k - 1 : -1]])
+    column = np.interp(p[:, 0], up[:, 0], np.arange(k + 1))
+    y_up, y_low = np.interp(p[:, 0], up[:, 0], up[:, 1]), np.interp(p[:, 0], low[:, 0], low[:, 1])
+    upper = smoothstep(p[:, 1] - y_up, 11.0, 0.0)
+    lower = smoothstep(y_low - p[:, 1], 9.0, 0.0)
+    is_upper = p[:, 1] > 0.5 * (y_up + y_low)
+    upper, lower = np.where(is_upper, upper, 0.0), np.where(is_upper, 0.0, lower)
+    near = (p[:, 2] > 50) & (p[:, 0] > up[0, 0] - 1) & (p[:, 0] < up[-1, 0] + 1) & (np.abs(p[:, 1]) < 20)
+    for row in range(len(loop)):
+        if row <= procedural_mesh.EYE_OFFSETS.index(0.0):  # margin and hidden strips move as one
+            upper[loop[row, 1:k]], lower[loop[row, 1:k]] = 1.0, 0.0
+            upper[loop[row, k + 1 :]], lower[loop[row, k + 1 :]] = 0.0, 1.0
+            column[loop[row]] = np.concatenate([np.arange(k + 1), np.arange(k - 1, 0, -1)])
+            near[loop[row]] = True
+    near &= (upper + lower) > 0
+    allowed = np.zeros(len(template), bool)
+    allowed[loop.ravel()] = True
+    skin = np.linalg.norm(p - procedural_surface.EYE, axis=-1) > procedural_surface.EYE_RADIUS + 0.7
+    who = np.flatnonzero(near & (skin | allowed))
+    return who, column[who], upper[who], lower[who]
+
+
+def _jaw_weight(template, half, right, parts):
+    y, z = template[:, 1] - JAW_HINGE[1], template[:, 2] - JAW_HINGE[2]
+    below = np.degrees(np.arctan2(-y, z))  # 0 straight ahead of the hinge, 90 straight below it
+    weight = smoothstep(below, 24, 44) * smoothstep(below, 106, 70) * smoothstep(template[:, 1], -160, -112)
+    weight[(z < -20) | (template[:, 1] > -20)] = 0
+    sign, q = _mouth_signs(half)
+    mid = smoothstep(q, 1.0, 0.6)
+    lips = np.where(sign > 0, 0.45 * (1 - mid), 0.45 + 0.55 * mid)
+    for row in range(len(half.mouth)):
+        part = (1, 1, 1, 1, 1, 0.95, 0.7, 0.4)[row]
+        for index in (half.mouth[row], right[half.mouth[row]]):
+            weight[index] = part * lips + (1 - part) * weight[index]
+    weight[(template[:, 1] > -60)] *= 0.3
+    for name in ("eye_left", "eye_right", "ear_left", "ear_right", "teeth_upper"):
+        weight[parts[name]] = 0
+    weight[parts["teeth_lower"]] = 1.0
+    weight[parts["mouth"]] = smoothstep(template[parts["mouth"], 1], -66, -80)
+    return weight

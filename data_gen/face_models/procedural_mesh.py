@@ -1,0 +1,253 @@
+"""Skin mesh of the average head: edge loops about eyes and mouth, a triangulation between them, mirrored left to right.
+
+The left half is laid out in a flat chart (fraction of the girth, length along the meridian), which also gives the
+texture coordinates. Loops are explicit so that lids and lips have clean rims; the rest is a Delaunay triangulation of
+points that lie densest where the face is most curved.
+"""
+
+import dataclasses
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+from scipy.spatial import Delaunay
+
+from data_gen.face_models import procedural_surface as surface
+
+CHART_WIDTH = 265.0  # mm of half girth at the widest part of the face
+EYE_LOOP = 28
+EYE_OFFSETS = (-2.4, -1.2, 0.0, 1.3, 2.8, 4.8, 7.4, 10.5)  # mm outside the lid margin; negative: inside the lids
+MOUTH_COLUMNS = 13
+INNER_CORNER, OUTER_CORNER = np.array([17.4, -2.2]), np.array([46.2, 0.6])
+MOUTH_CORNER = np.array([25.5, -71.2])
+
+
+@dataclasses.dataclass(frozen=True)
+class Half:
+    """Left half of the skin: vertices (n, 3) mm, chart (n, 2) mm, faces, and the named loops of vertex indices."""
+
+    vertices: np.ndarray
+    chart: np.ndarray
+    faces: np.ndarray
+    eye: np.ndarray  # (len(EYE_OFFSETS), EYE_LOOP): inner corner, upper lid, outer corner, lower lid
+    mouth: np.ndarray  # (8, 2 * MOUTH_COLUMNS + 1): midline, upper lip, corner, lower lip, midline; row 0 deep inside
+
+
+def lid_curve(fraction: np.ndarray, upper: bool) -> np.ndarray:
+    """(n, 2) xy of a lid margin at `fraction` of the way from the inner to the outer corner."""
+    f = np.asarray(fraction)
+    line = INNER_CORNER + f[:, None] * (OUTER_CORNER - INNER_CORNER)
+    if upper:
+        height = 5.9 * np.sin(np.pi * f**0.92) ** 0.78
+    else:
+        height = -5.0 * np.sin(np.pi * f**1.10) ** 0.85
+    return line + np.stack([np.zeros_like(f), height], -1)
+
+
+def _eye_margin() -> np.ndarray:
+    """(EYE_LOOP, 2): inner corner, upper lid outwards, outer corner, lower lid inwards."""
+    f = 0.5 - 0.5 * np.cos(np.linspace(0, np.pi, EYE_LOOP // 2 + 1))
+    f = 0.45 * f + 0.55 * np.linspace(0, 1, len(f))
+    return np.concatenate([lid_curve(f[:-1], True), lid_curve(f[:0:-1], False)])
+
+
+def _eye_loops() -> np.ndarray:
+    margin = _eye_margin()
+    centre = 0.5 * (INNER_CORNER + OUTER_CORNER) + [0, 0.4]
+    normal = (margin - centre) / np.array([15.0, 9.5]) ** 2
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+    loops = []
+    for offset in EYE_OFFSETS:
+        if offset < 0:  # chart only: the hidden strips live inside the opening
+            loops.append(centre + (margin - centre) * (1 + 0.16 * offset))
+        else:
+            ring = margin + offset * normal * [1.0, 1.0]
+            loops.append(ring)
+    return np.stack(loops)
+
+
+def lip_lines(q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """y of the upper vermilion border, of the line where the lips meet, and of the lower border; q = 0 midline, 1 corner."""
+    corner = MOUTH_CORNER[1]
+    bow = 9.2 * (1 - q**1.7) + 0.9 * np.exp(-(((q - 0.2) / 0.11) ** 2)) - 0.7 * np.exp(-((q / 0.1) ** 2))
+    upper = corner + bow * (1 - q**8)
+    meet = (
+        corner
+        + 1.2 * (1 - q**2)
+        - 0.9 * np.exp(-((q / 0.22) ** 2))
+        + 0.35 * np.exp(-(((q - 0.45) / 0.2) ** 2)) * (1 - q)
+    )
+    lower = corner - 9.6 * np.sqrt(np.clip(1 - q**2.0, 0, 1)) ** 1.15 + 0.5 * np.exp(-((q / 0.2) ** 2))
+    return upper, meet, lower
+
+
+def _mouth_loops() -> tuple[np.ndarray, np.ndarray]:
+    """Chart-side xy of the 8 mouth loops (8, n, 2) and q of each column (n,)."""
+    k = MOUTH_COLUMNS
+    q = np.sin(np.linspace(0, np.pi / 2, k + 1)[:-1] * 0.96) ** 0.95
+    q = np.concatenate([q, [1.0], q[::-1]])
+    sign = np.concatenate([np.ones(k), [0.0], -np.ones(k)])
+    upper, meet, lower = lip_lines(q)
+    x = MOUTH_CORNER[0] * q
+    border = np.stack([x + 0.9 * (q == 1), np.where(sign > 0, upper, np.where(sign < 0, lower, MOUTH_CORNER[1]))], -1)
+    line = np.stack([x, meet + sign * 1.6 * (1 - q**4)], -1)  # opened a little in the chart, shut in space
+    middle = 0.5 * (border + line)
+    inner = line * [1, 1]
+    inner1 = np.stack([x * 0.97, meet + sign * 1.0 * (1 - q**4)], -1)
+    inner2 = np.stack([x * 0.94, meet + sign * 0.4 * (1 - q**4)], -1)
+    centre = np.array([0.0, MOUTH_CORNER[1]])
+    normal = (border - centre) / np.array([27.0, 12.0]) ** 2
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+    normal[[0, -1], 0] = 0
+    outside = [border + o * normal for o in (1.8, 4.2, 7.4)]
+    return np.stack([inner2, inner1, inner, middle, border, *outside]), q
+
+
+def _lip_relief(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """How far the skin about the mouth comes forward towards the vermilion, and the philtrum."""
+    across = np.clip(1 - (x / 30.0) ** 2, 0, None) ** 0.9
+    upper = 2.6 * np.exp(-(((y + 63.0) / 5.0) ** 2)) * across
+    lower = 2.4 * np.exp(-(((y + 78.0) / 4.0) ** 2)) * across
+    groove = np.exp(-((x / 2.6) ** 2)) - 0.75 * np.exp(-(((x - 5.0) / 2.2) ** 2))
+    return upper + lower - 1.0 * groove * np.exp(-(((y + 57.0) / 5.5) ** 2))
+
+
+def _space(chart: np.ndarray) -> np.ndarray:
+    """Chart -> skin of the average face."""
+    p = surface.sculpt(surface.skull(chart[:, 0] / CHART_WIDTH, chart[:, 1]))
+    near = (p[:, 2] > 50) & (np.abs(p[:, 1] + 68) < 30)
+    p[near, 2] += _lip_relief(p[near, 0], p[near, 1])
+    return p
+
+
+def _to_chart(xy: np.ndarray) -> np.ndarray:
+    s, y = surface.front_coordinates(xy[:, 0], xy[:, 1])
+    return np.stack([s * CHART_WIDTH, y], -1)
+
+
+def _background() -> np.ndarray:
+    """Points of the chart away from the loops, denser towards the middle of the face."""
+    columns = [0.0]
+    while columns[-1] < CHART_WIDTH:
+        x = columns[-1]
+        columns.append(x + (3.0 if x < 42 else 3.0 + 0.055 * (x - 42)))
+    columns = np.array(columns) * CHART_WIDTH / columns[-1]
+    levels = PchipInterpolator(
+        [118, 60, 30, 20, -25, -52, -80, -118, -122, -300][::-1], [14, 10, 5, 3.2, 2.9, 2.8, 3.4, 4.0, 6, 18][::-1]
+    )
+    meridian = np.linspace(0, surface.meridian_length(), 2000)
+    height = surface.skull(np.zeros_like(meridian), meridian)[:, 1]
+    rows, y = [], 7.0
+    while y < meridian[-1] - 8:
+        rows.append(y)
+        y += float(levels(np.interp(y, meridian, height)))
+    rows = [*rows, meridian[-1]]
+    points = []
+    for j, y in enumerate(rows):
+        gap = y - rows[j - 1] if j else 8.0
+        for i, x in enumerate(columns):
+            stride = 1 if gap > 6 or x < 62 else 2 if x < 120 else 4 if gap < 4 else 2
+            edge = j in (0, len(rows) - 1)
+            thin = y < 45 and i % max(1, round(30 / y)) and i != len(columns) - 1  # sections shrink towards the crown
+            if (edge or j % stride == 0) and not thin:
+                points.append((x, y))
+    points = np.array(points)
+    nose = [(x, y) for x in np.arange(0.0, 22.5, 2.3) for y in np.arange(-27.0, -53.0, -2.1)]
+    nose = _to_chart(np.array(nose))
+    lower, upper = nose.min(0) - 1.2, nose.max(0) + 1.2
+    inside = ((points > lower) & (points < upper)).all(-1)
+    return np.concatenate([points[~inside], nose])
+
+
+def _outside(points: np.ndarray, loop: np.ndarray, gap: float) -> np.ndarray:
+    """Which points lie at least `gap` outside a closed convex loop."""
+    ahead = np.roll(loop, -1, 0) - loop
+    normal = np.stack([ahead[:, 1], -ahead[:, 0]], -1)
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+    area = 0.5 * (loop[:, 0] * np.roll(loop[:, 1], -1) - np.roll(loop[:, 0], -1) * loop[:, 1]).sum()
+    side = ((points[:, None] - loop[None]) * normal[None]).sum(-1) * np.sign(area)  # [n, k]
+    return side.max(1) > gap
+
+
+def _strips(loops: np.ndarray, closed: bool) -> np.ndarray:
+    """Triangles between successive loops of vertex indices (k, n)."""
+    ahead = np.roll(loops, -1, 1)
+    a, b, c, d = loops[:-1], loops[1:], np.roll(loops[1:], -1, 1), ahead[:-1]
+    if not closed:
+        a, b, c, d = (e[:, :-1] for e in (a, b, c, d))
+    return np.concatenate([np.stack([a, b, c], -1).reshape(-1, 3), np.stack([a, c, d], -1).reshape(-1, 3)])
+
+
+def half() -> Half:
+    """Builds the left half."""
+    eye_xy, (mouth_xy, q) = _eye_loops(), _mouth_loops()
+    eye_chart = _to_chart(eye_xy.reshape(-1, 2)).reshape(eye_xy.shape)
+    mouth_chart = _to_chart(mouth_xy.reshape(-1, 2)).reshape(mouth_xy.shape)
+    points = _background()
+    points = points[_outside(points, eye_chart[-1], 1.6)]
+    mirrored = np.concatenate([mouth_chart[-1], mouth_chart[-1, -2:0:-1] * [-1, 1]])
+    points = points[_outside(points, mirrored, 1.6)]
+    eye = np.arange(eye_chart[..., 0].size).reshape(eye_chart.shape[:2])
+    mouth = eye.size + np.arange(mouth_chart[..., 0].size).reshape(mouth_chart.shape[:2])
+    first = eye.size + mouth.size
+    chart = np.concatenate([eye_chart.reshape(-1, 2), mouth_chart.reshape(-1, 2), points])
+
+    outer = np.concatenate([eye[-1], mouth[-1], np.arange(first, len(chart))])
+    triangles = outer[Delaunay(chart[outer]).simplices]
+    hole = np.isin(triangles, eye[-1]).all(1) | np.isin(triangles, mouth[-1]).all(1)
+    triangles = triangles[~hole]
+    triangles = np.concatenate([triangles, _strips(eye, True), _strips(mouth, False)])
+
+    crown = len(chart)
+    top = first + np.flatnonzero(points[:, 1] == points[:, 1].min())
+    top = top[np.argsort(chart[top, 0])]
+    chart = np.concatenate([chart, [[0.0, 0.0]]])
+    fan = np.stack([np.full(len(top) - 1, crown), top[:-1], top[1:]], -1)
+    faces = np.concatenate([triangles, fan])
+
+    vertices = _space(chart)
+    vertices = _shape_lids(vertices, eye, eye_xy)
+    vertices = _shape_lips(vertices, mouth, q)
+    on_midline = (chart[:, 0] < 1e-6) | (chart[:, 0] > CHART_WIDTH - 1e-6)
+    on_midline[crown] = True
+    on_midline[mouth[:, [0, -1]]] = True
+    vertices[on_midline, 0] = 0.0
+    return Half(vertices, chart, _oriented(faces, chart), eye, mouth)
+
+
+def _oriented(faces: np.ndarray, chart: np.ndarray) -> np.ndarray:
+    """Counter-clockwise seen from outside: the chart's x runs to the left, its y down."""
+    a, b, c = (chart[faces[:, i]] for i in range(3))
+    area = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
+    return np.where((area > 0)[:, None], faces[:, ::-1], faces)
+
+
+def _shape_lids(vertices: np.ndarray, eye: np.ndarray, eye_xy: np.ndarray) -> np.ndarray:
+    """Lid margins on the eyeball, their thickness, and the strip that goes under the lids."""
+    v = vertices.copy()
+    margin = EYE_OFFSETS.index(0.0)
+    ring = eye_xy[margin]
+    medial = np.exp(-(((ring[:, 0] - INNER_CORNER[0]) / 4.0) ** 2))
+    v[eye[margin]] = np.stack([ring[:, 0], ring[:, 1], surface.eye_shell(*ring.T) + 2.5 * medial], -1)
+    ray = v[eye[margin]] - surface.EYE
+    distance = np.linalg.norm(ray, axis=-1, keepdims=True)
+    v[eye[margin - 1]] = surface.EYE + ray / distance * np.minimum(distance - 0.6, surface.EYE_RADIUS + 0.15)
+    away = np.stack([0 * ring[:, 0], np.sign(ring[:, 1] - np.linspace(-1, -1, len(ring))), 0 * ring[:, 0]], -1)
+    v[eye[margin - 2]] = surface.EYE + ray / distance * (surface.EYE_RADIUS - 1.2) + 1.2 * away
+    return v
+
+
+def _shape_lips(vertices: np.ndarray, mouth: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Vermilion, the line where the lips touch, and the strip that turns into the mouth."""
+    v = vertices.copy()
+    k = MOUTH_COLUMNS
+    sign = np.concatenate([np.ones(k), [0.0], -np.ones(k)])
+    _, meet, _ = lip_lines(q)
+    x, open_ = MOUTH_CORNER[0] * q, np.clip(1 - q**2, 0, None)
+    border_z = v[mouth[4], 2]
+    line_z = 0.5 * (border_z + border_z[::-1]) - 0.2 - 0.6 * open_**0.5
+    v[mouth[2]] = np.stack([x, meet + 0.1 * sign * open_**0.25, line_z], -1)
+    swell = np.where(sign > 0, 1.9, 3.0) * open_**0.7
+    v[mouth[3]] = 0.5 * (v[mouth[2]] + v[mouth[4]]) + np.stack([0 * x, 0 * x, swell], -1)
+    v[mouth[1]] = v[mouth[2]] + np.stack([-0.02 * x, 0.15 * sign * open_, -3.5 + 0 * x], -1)
+    v[mouth[0]] = v[mouth[2]] + np.stack([-0.06 * x, 3.0 * sign * open_**0.5, -8.0 + 0 * x], -1)
+    return v

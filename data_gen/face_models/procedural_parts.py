@@ -1,0 +1,129 @@
+"""The parts that are not the skin chart: eyeballs, ears, mouth bag, teeth. Each is a grid with its own texture island."""
+
+import dataclasses
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from data_gen.face_models import procedural_surface as surface
+
+IRIS_ISLAND_RADIUS = 0.5  # of the island's side, at EYE_CAP radians from the optical axis
+EYE_CAP = np.radians(115.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Vertices (n, 3) mm, island coordinates (n, 2) in [0, 1], faces (m, 3) counter-clockwise seen from outside."""
+
+    vertices: np.ndarray
+    island: np.ndarray
+    faces: np.ndarray
+
+
+def _grid(rows: int, columns: int, closed: bool) -> np.ndarray:
+    index = np.arange(rows * columns).reshape(rows, columns)
+    a, b = index[:-1], index[1:]
+    c, d = np.roll(b, -1, 1), np.roll(a, -1, 1)
+    if not closed:
+        a, b, c, d = (e[:, :-1] for e in (a, b, c, d))
+    return np.concatenate([np.stack([a, b, c], -1).reshape(-1, 3), np.stack([a, c, d], -1).reshape(-1, 3)])
+
+
+def eyeball(rings: int = 9, spokes: int = 24) -> Part:
+    """Left eyeball, open at the back. Island: polar map about the optical axis, which lies at (0.5, 0.5)."""
+    theta = EYE_CAP * np.linspace(0, 1, rings)[:, None] ** 0.9
+    phi = np.linspace(0, 2 * np.pi, spokes, endpoint=False)[None]
+    ball = np.stack(np.broadcast_arrays(np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)), -1)
+    radius = IRIS_ISLAND_RADIUS * theta / EYE_CAP
+    island = 0.5 + np.stack([radius * np.cos(phi), radius * np.sin(phi)], -1)
+    return _disc(surface.EYE + surface.EYE_RADIUS * ball, island)
+
+
+def _disc(points: np.ndarray, island: np.ndarray) -> Part:
+    """Part from a polar grid (rings, spokes, ...) whose first ring is a single point."""
+    rings, spokes = points.shape[:2]
+    faces = np.maximum(_grid(rings, spokes, True) - (spokes - 1), 0)
+    faces = faces[(faces == 0).sum(1) < 2]
+    return Part(points.reshape(-1, 3)[spokes - 1 :], island.reshape(-1, 2)[spokes - 1 :], faces)
+
+
+EAR_ANCHOR = np.array([69.0, -19.0, -1.0])  # tragus
+EAR_AXES = np.stack([  # rows: backwards along the auricle, up, outwards
+    np.array([0.40, -0.18, -0.90]), np.array([0.06, 0.975, -0.21]), np.array([0.92, 0.03, 0.40]),
+])  # fmt: skip
+_EAR_OUTLINE = np.array([
+    (3, 6), (2.5, 15), (5, 25), (12, 32.5), (21, 33), (29, 27), (33, 17), (33, 5), (30, -6), (25, -15), (20, -23), (13.5, -29),
+    (6.5, -29), (2.5, -22), (0, -13), (-2, -4),
+])  # fmt: skip
+_EAR_CENTRE = np.array([12.0, -1.0])
+_EAR_SCALE = np.array([0.0, 0.28, 0.46, 0.58, 0.70, 0.80, 0.90, 0.985, 1.04, 1.03, 0.93, 0.72, 0.50])
+_EAR_RELIEF = np.array([-9.0, -7.5, -4.0, 1.2, 2.6, 1.0, 0.2, 2.8, 2.2, -0.5, -3.5, -8.0, -15.0])
+_LOBE_RELIEF = np.array([-9.0, -7.0, -3.0, 0.2, 1.0, 1.3, 1.4, 1.2, 0.3, -2.0, -4.0, -8.0, -15.0])
+
+
+def ear(spokes: int = 30) -> Part:
+    """Left ear: helix, scapha, antihelix, concha, tragus and lobe as one sheet that folds back into the head."""
+    t = np.linspace(0, 1, len(_EAR_OUTLINE) + 1)
+    outline = CubicSpline(t, np.concatenate([_EAR_OUTLINE, _EAR_OUTLINE[:1]]), bc_type="periodic")
+    edge = outline(np.linspace(0, 1, spokes, endpoint=False))  # [spokes, 2]
+    ab = _EAR_CENTRE + _EAR_SCALE[:, None, None] * (edge - _EAR_CENTRE)  # [rings, spokes, 2]
+    lobe = np.clip((-edge[:, 1] - 10) / 10, 0, 1)
+    relief = _EAR_RELIEF[:, None] * (1 - lobe) + _LOBE_RELIEF[:, None] * lobe
+    front = (
+        np.clip((9 - edge[:, 0]) / 8, 0, 1)
+        * np.clip((edge[:, 1] + 24) / 8, 0, 1)
+        * np.clip((10 - edge[:, 1]) / 6, 0, 1)
+    )
+    outer = _EAR_SCALE[:, None] > 0.75
+    relief = np.where(outer, relief * (1 - front) + front * (np.minimum(relief, -1.0)), relief)
+    tragus = (
+        4.0 * np.exp(-(((ab[..., 0] - 2.0) / 3.2) ** 2) - ((ab[..., 1] + 1.0) / 5.5) ** 2) * (_EAR_SCALE[:, None] < 1.0)
+    )
+    crus = (
+        2.6
+        * np.exp(-(((ab[..., 0] - 7.0) / 5.0) ** 2) - ((ab[..., 1] - 7.0) / 2.4) ** 2)
+        * (_EAR_SCALE[:, None] < 0.95)
+    )
+    height = relief + tragus + crus
+    points = EAR_ANCHOR + ab @ EAR_AXES[:2] + height[..., None] * EAR_AXES[2]
+    angle = np.arctan2(edge[:, 1] - _EAR_CENTRE[1], edge[:, 0] - _EAR_CENTRE[0])
+    spread = np.linspace(0, 1, len(_EAR_SCALE))[:, None]
+    island = 0.5 + 0.5 * spread[..., None] * np.stack([np.cos(angle), np.sin(angle)], -1)[None]
+    sheet = _disc(points, island)
+    return dataclasses.replace(sheet, faces=sheet.faces[:, ::-1])  # the outline runs clockwise
+
+
+def mouth_bag(rings: int = 5, spokes: int = 20) -> Part:
+    """The dark inside of the mouth, seen from the front."""
+    r = np.linspace(0, 1, rings)[:, None]
+    phi = np.linspace(0, 2 * np.pi, spokes, endpoint=False)[None]
+    x = 25.0 * np.sin(r * np.pi / 2) * np.cos(phi)
+    y = -71.0 + 15.0 * np.sin(r * np.pi / 2) * np.sin(phi)
+    z = 44 + 37 * (1 - np.cos(r * np.pi / 2)) - 9.0 * (x / 25.0) ** 2
+    island = 0.5 + 0.5 * np.stack(np.broadcast_arrays(r * np.cos(phi), r * np.sin(phi)), -1)
+    return _disc(np.stack([x, y, z], -1), island)
+
+
+def teeth(upper: bool, columns: int = 17) -> Part:
+    """One dental arch as a strip: gum edge, face, biting edge, and a short way back."""
+    angle = np.linspace(-1.15, 1.15, columns)
+    profile = [(-60.0, -1.6), (-64.0, 0.0), (-70.2, 0.6), (-71.4, -0.4), (-71.0, -2.6)] if upper else [
+        (-84.0, -2.2), (-79.0, -1.2), (-73.6, -0.9), (-72.4, -1.8), (-72.8, -4.0)]  # fmt: skip
+    rows = []
+    for y, dz in profile:
+        r = 21.0 + dz
+        rows.append(np.stack([r * 1.04 * np.sin(angle), y + 0.9 * (1 - np.cos(angle)), 63.5 + r * np.cos(angle)], -1))
+    points = np.stack(rows)
+    u = np.broadcast_to((angle / 2.3 + 0.5)[None], points.shape[:2])
+    v = np.broadcast_to(
+        np.linspace(1, 0, len(rows))[:, None] if upper else np.linspace(0, 1, len(rows))[:, None], points.shape[:2]
+    )
+    faces = _grid(len(rows), columns, False)
+    return Part(points.reshape(-1, 3), np.stack([u, v], -1).reshape(-1, 2), faces if upper else faces[:, ::-1])
+
+
+def mirrored(part: Part) -> Part:
+    """The same part on the subject's right; its island keeps its orientation in the picture, so it is mirrored too."""
+    return Part(
+        part.vertices * [-1, 1, 1], np.stack([1 - part.island[:, 0], part.island[:, 1]], -1), part.faces[:, ::-1]
+    )

@@ -1,0 +1,234 @@
+"""The form of the average head: a lofted skull, sculpting strokes, and an implicit nose, as one smooth map to 3-D.
+
+Millimetres; the origin lies between the eye centres' height (y = 0), the ear openings (z = 0) and the midline (x = 0).
+Only the subject's left half (x >= 0) is described; the mesh mirrors it. Numbers are sculpted by hand to published
+adult averages (Farkas, "Anthropometry of the Head and Face", 1994), sexes pooled.
+"""
+
+import functools
+
+import numpy as np
+from scipy.interpolate import CubicSpline, PchipInterpolator
+
+EYE = np.array([31.8, 0.0, 65.0])  # centre of the left eyeball
+EYE_RADIUS = 12.6
+MOUTH_Y = -70.0
+
+# Sections from the crown to the shoulders. front: y, z; side: y, half width x, z of the widest point; back: y, z;
+# pinch: how far the front and back quarters are drawn in (> 0) or squared out (< 0) from an ellipse.
+_SECTIONS = np.array([
+    # yf     zf    ys     w     zc     yb     zb    cf     cb
+    [115.0, -12.0, 115.0, 0.0, -13.0, 115.0, -14.0, 0.00, 0.00],
+    [111.5, 19.0, 111.5, 24.0, -13.0, 110.5, -42.0, 0.00, 0.00],
+    [103.0, 45.0, 103.0, 44.0, -14.0, 101.0, -68.0, 0.00, 0.00],
+    [89.0, 66.0, 89.0, 60.0, -14.0, 87.0, -86.0, -0.01, 0.00],
+    [70.0, 80.0, 70.0, 70.0, -14.0, 69.0, -95.0, -0.02, -0.01],
+    [50.0, 89.0, 50.0, 75.0, -12.0, 50.0, -98.5, -0.02, -0.01],
+    [32.0, 91.5, 32.0, 75.5, -9.0, 32.0, -98.0, -0.02, 0.00],
+    [18.0, 92.0, 17.0, 74.0, -6.0, 17.0, -95.0, -0.01, 0.00],
+    [4.0, 87.0, 3.0, 72.0, -2.0, 3.0, -90.0, 0.00, 0.01],
+    [-12.0, 83.5, -11.0, 70.0, 2.0, -12.0, -83.0, 0.00, 0.03],
+    [-28.0, 84.0, -24.0, 68.5, 7.0, -24.0, -76.0, 0.00, 0.06],
+    [-45.0, 87.0, -37.0, 65.5, 10.0, -36.0, -70.5, 0.01, 0.08],
+    [-60.0, 88.5, -49.0, 62.5, 11.0, -46.0, -67.0, 0.02, 0.09],
+    [-74.0, 88.5, -60.0, 59.5, 11.0, -55.0, -65.0, 0.04, 0.10],
+    [-88.0, 87.0, -70.0, 57.0, 10.0, -63.0, -64.5, 0.06, 0.10],
+    [-101.0, 85.5, -79.0, 54.5, 8.0, -71.0, -64.5, 0.08, 0.09],
+    [-110.0, 79.0, -87.0, 52.0, 4.0, -79.0, -65.0, 0.10, 0.07],
+    [-115.0, 66.0, -94.0, 50.0, -2.0, -87.0, -66.0, 0.11, 0.05],
+    [-119.0, 49.0, -102.0, 49.5, -9.0, -96.0, -67.0, 0.09, 0.03],
+    [-128.0, 36.0, -114.0, 51.0, -15.0, -108.0, -68.5, 0.04, 0.02],
+    [-146.0, 31.0, -133.0, 53.0, -19.0, -126.0, -71.0, 0.01, 0.01],
+    [-170.0, 28.0, -158.0, 60.0, -22.0, -150.0, -76.0, 0.00, 0.00],
+    [-196.0, 27.0, -182.0, 82.0, -25.0, -178.0, -83.0, 0.02, 0.02],
+    [-218.0, 33.0, -200.0, 122.0, -27.0, -206.0, -90.0, 0.02, 0.02],
+    [-240.0, 43.0, -222.0, 160.0, -27.0, -234.0, -95.0, -0.02, 0.00],
+])  # fmt: skip
+
+# Strokes: push a Gaussian neighbourhood of a point. (name, x, y, z, sigma x, y, z, push x, y, z); x > 0 is mirrored.
+_STROKES = (
+    ("forehead eminence", 24, 58, 84, 20, 18, 40, 0.0, 0, 2.0),
+    ("temporal line", 54, 40, 58, 9, 26, 14, 1.6, 0, 2.4),
+    ("temple hollow", 66, 14, 44, 14, 18, 15, -5.5, 0, -2.5),
+    ("brow ridge", 25, 19, 86, 15, 7.5, 18, 0.3, 0, 1.8),
+    ("brow tail", 47, 17, 68, 9, 8, 14, 2.0, 0, 3.8),
+    ("glabella", 0, 17, 91, 10, 8, 20, 0.0, 0, 1.2),
+    ("orbit", 31, 2, 78, 13.5, 9.5, 18, 0.0, 0, -10.5),
+    ("inner orbit", 17, 5, 80, 6, 7.5, 14, 0.0, 0, -6.5),
+    ("orbit rim side", 54, 2, 55, 6, 13, 12, 1.0, 0, -1.5),
+    ("tear trough", 24, -13, 78, 9, 5, 14, 0.0, 0, -2.4),
+    ("cheekbone", 47, -24, 66, 14, 11, 16, 2.4, 0, 5.0),
+    ("zygomatic arch", 66, -18, 30, 8, 7, 24, 1.8, 0, 0.6),
+    ("apple of the cheek", 33, -35, 76, 13, 13, 16, 0.4, 0, 3.2),
+    ("hollow below cheekbone", 55, -52, 48, 12, 14, 20, -4.2, 0, -3.4),
+    ("canine fossa", 19, -30, 82, 7, 10, 12, 0.0, 0, -2.2),
+    ("muzzle", 0, -66, 88, 22, 17, 26, 0.0, 0, 3.4),
+    ("corner hollow", 32, -74, 78, 7, 10, 14, -0.5, 0, -2.6),
+    ("sulcus under lip", 0, -87, 88, 15, 4.5, 16, 0.0, 0, -4.6),
+    ("chin boss", 0, -100, 86, 13, 9, 16, 0.0, -0.6, 4.2),
+    ("chin side", 15, -104, 80, 9, 8, 16, 1.4, 0, 2.0),
+    ("prejowl", 33, -95, 62, 10, 8, 18, -1.5, 0.8, -1.6),
+    ("masseter", 59, -62, 22, 9, 18, 14, 1.0, 0, 0.0),
+    ("angle of the jaw", 54, -78, 10, 8, 9, 12, 0.8, -1.0, 0.0),
+    ("hollow behind the jaw", 54, -74, -14, 10, 20, 10, -5.5, 0, 0.0),
+    ("mastoid", 58, -36, -22, 10, 14, 12, 1.5, 0, 0.0),
+    ("under the jaw", 26, -112, 40, 14, 10, 18, -1.0, 2.5, 0.0),
+    ("larynx", 0, -140, 34, 9, 11, 14, 0.0, 0, 2.6),
+    ("sternomastoid", 38, -140, 12, 10, 34, 14, 2.0, 0, 2.5),
+    ("throat hollow", 0, -182, 30, 10, 12, 14, 0.0, 0, -4.0),
+    ("nape", 0, -75, -66, 20, 22, 24, 0.0, 0, 4.0),
+)  # fmt: skip
+
+
+@functools.cache
+def _loft(rows: int = 321, columns: int = 181) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Left half of the bare skull: meridian length Y (rows,), half girth L (rows,), points (rows, columns, 3)."""
+    knots = np.arange(len(_SECTIONS), dtype=np.float64)
+    t = np.linspace(0, knots[-1], 4 * rows)
+    # The crown is a pole: spline the square root's square there, so that sections close like a dome and not a cone.
+    table = np.stack([PchipInterpolator(knots, column)(t) if i in (7, 8) else CubicSpline(knots, column)(t)
+                      for i, column in enumerate(_SECTIONS.T)])  # fmt: skip
+    meridian = np.concatenate([[0], np.cumsum(np.hypot(np.diff(table[0]), np.diff(table[1])))])
+    y_of_row = np.linspace(0, meridian[-1], rows)
+    yf, zf, ys, w, zc, yb, zb, cf, cb = (np.interp(y_of_row, meridian, column)[:, None] for column in table)
+    a = np.linspace(0, np.pi, columns)[None]
+    front = a <= np.pi / 2
+    pinch = 1 - np.where(front, cf, cb) * np.sin(2 * a) ** 2
+    x = w * np.sin(a) * pinch
+    z = zc + np.where(front, zf - zc, zc - zb) * np.cos(a) * pinch
+    y = np.where(front, ys + (yf - ys) * np.cos(a) ** 2, ys + (yb - ys) * np.cos(a) ** 2)
+    points = np.stack([x, y, z], -1)
+    for row in points:  # equal arc length along each section
+        s = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(row, axis=0), axis=-1))])
+        if s[-1] > 0:
+            row[:] = np.stack([np.interp(np.linspace(0, s[-1], columns), s, c) for c in row.T], -1)
+    length = np.linalg.norm(np.diff(points, axis=1), axis=-1).sum(1)
+    return y_of_row, length, points
+
+
+def girth(y: np.ndarray) -> np.ndarray:
+    """Half girth L in mm of the section at meridian length `y` from the crown."""
+    rows, length, _ = _loft()
+    return np.interp(y, rows, length)
+
+
+def meridian_length() -> float:
+    """Length in mm of the front midline from the crown to the lower edge of the neck."""
+    return float(_loft()[0][-1])
+
+
+def skull(s: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(n, 3) points of the bare skull at fraction `s` (0 front, 1 back) of the left half section, at meridian `y`."""
+    from scipy.ndimage import map_coordinates
+
+    rows, _, points = _loft()
+    place = np.stack([np.asarray(y) / rows[-1] * (len(rows) - 1), np.asarray(s) * (points.shape[1] - 1)])
+    return np.stack([map_coordinates(points[..., i], place, order=1, mode="nearest") for i in range(3)], -1)
+
+
+@functools.cache
+def _front_inverse():
+    from scipy.interpolate import LinearNDInterpolator
+
+    rows, _, points = _loft()
+    half = points[4:230:2, :84]
+    s = np.broadcast_to(np.linspace(0, 1, points.shape[1])[:84], half.shape[:2])
+    y = np.broadcast_to(rows[4:230:2, None], half.shape[:2])
+    keep = half[..., 1] > -118
+    return LinearNDInterpolator(half[keep][:, :2], np.stack([s[keep], y[keep]], -1))
+
+
+def front_coordinates(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(s, meridian) of the skull point seen from the front at (x, y) mm, 0 <= x."""
+    found = _front_inverse()(np.stack([np.clip(x, 1e-4, None), y], -1))
+    return np.where(np.asarray(x) < 1e-3, 0.0, found[..., 0]), found[..., 1]
+
+
+def _smin(a, b, k):
+    h = np.clip(0.5 + 0.5 * (b - a) / k, 0, 1)
+    return b + (a - b) * h - k * h * (1 - h)
+
+
+def _cone(p, a, b, ra, rb):
+    """Distance to a capsule from `a` to `b` whose radius runs from ra to rb."""
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    h = np.clip((p - a) @ (b - a) / ((b - a) @ (b - a)), 0, 1)
+    return np.linalg.norm(p - a - h[..., None] * (b - a), axis=-1) - (ra + (rb - ra) * h)
+
+
+def _ellipsoid(p, c, r):
+    r = np.asarray(r, float)
+    q = (p - np.asarray(c, float)) / r
+    k0, k1 = np.linalg.norm(q, axis=-1), np.linalg.norm(q / r, axis=-1)
+    return k0 * (k0 - 1) / np.maximum(k1, 1e-9)
+
+
+_RIDGE = PchipInterpolator(  # midline of the nose: y -> z
+    [-62.0, -50.0, -46.0, -42.0, -36.0, -29.0, -14.0, 3.0, 14.0, 24.0],
+    [78.0, 84.0, 91.0, 97.0, 102.0, 103.0, 96.5, 88.6, 88.0, 86.0],
+)
+_FLANK = PchipInterpolator(
+    [-62.0, -46.0, -34.0, -14.0, 3.0, 24.0], [1.5, 1.5, 1.35, 1.35, 1.15, 0.9]
+)  # slope of its sides
+
+
+def _nose(p: np.ndarray) -> np.ndarray:
+    """Signed distance (about) to the nose, x >= 0."""
+    flank = _FLANK(p[:, 1])
+    tent = _RIDGE(p[:, 1]) - flank * (np.sqrt(p[:, 0] ** 2 + 5.0**2) - 5.0)
+    d = (p[:, 2] - tent) / np.sqrt(1 + flank**2)
+    d = _smin(d, _ellipsoid(p, (2.2, -36.5, 99.5), (8.4, 7.8, 9.6)), 5.0)  # tip, with its faint double dome
+    d = _smin(d, _cone(p, (0, -43.0, 100.5), (0, -49, 89.0), 3.4, 4.2), 3.5)  # columella
+    wing = _smin(
+        _ellipsoid(p, (11.4, -40.8, 90.0), (6.0, 6.8, 9.5)), _cone(p, (13, -40.0, 87), (6, -36.5, 98), 4.4, 5.8), 4.0
+    )
+    return _smin(d, wing, 4.0)
+
+
+def sculpt(p: np.ndarray) -> np.ndarray:
+    """Skull points -> skin of the average face, without lips and lids (n, 3)."""
+    q = p.copy()
+    for _, x, y, z, sx, sy, sz, dx, dy, dz in _STROKES:
+        w = _gauss(p, (x, y, z), (sx, sy, sz))
+        if x:
+            w = w + _gauss(p, (-x, y, z), (sx, sy, sz)) * (0 if dx else 1)
+        q += w[:, None] * np.array([dx, dy, dz], float)
+    q[:, 0] = np.where(p[:, 0] < 1e-6, 0.0, q[:, 0])
+    q = _with_eye_bulge(q)
+    return _with_nose(q)
+
+
+def _gauss(p, centre, sigma):
+    return np.exp(-0.5 * (((p - np.asarray(centre, float)) / np.asarray(sigma, float)) ** 2).sum(-1))
+
+
+LID = 1.3  # mm of lid over the eyeball
+
+
+def eye_shell(x: np.ndarray, y: np.ndarray, lid: float = LID) -> np.ndarray:
+    """z of the sphere that the lids slide on, continued smoothly beyond its rim."""
+    r2 = (EYE_RADIUS + lid) ** 2 - (x - EYE[0]) ** 2 - (y - EYE[1]) ** 2
+    r2 = 0.5 * (r2 + np.sqrt(r2**2 + 30.0**2))
+    return EYE[2] + np.sqrt(r2)
+
+
+def _with_eye_bulge(q):
+    d = np.hypot(q[:, 0] - EYE[0], q[:, 1] - EYE[1])
+    near = (q[:, 2] > 40) & (d < 22)
+    shell = eye_shell(q[near, 0], q[near, 1])
+    fade = np.clip((d[near] - 11) / 7, 0, 1)
+    shell = shell - 25 * fade**2
+    q[near, 2] = -_smin(-q[near, 2], -shell, 2.5)
+    return q
+
+
+def _with_nose(q):
+    near = (np.abs(q[:, 0]) < 26) & (q[:, 1] < 24) & (q[:, 1] > -62) & (q[:, 2] > 60)
+    p = q[near].copy()
+    ground = p[:, 2].copy()
+    p[:, 2] = 122.0
+    for _ in range(60):  # sphere tracing towards -z: the first surface met is the skin
+        to_ground = (p[:, 2] - ground) * 0.85
+        p[:, 2] -= np.clip(_smin(_nose(p), to_ground, 4.0), 0.0, None) * 0.8
+    q[near] = p
+    return q
