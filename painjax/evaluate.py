@@ -1,0 +1,174 @@
+"""Evaluation of a trained model on a split: every example once, on all devices, beside the best constant.
+
+`painjax evaluate --workdir=W --split=test` writes W/evaluation.json and W/predictions_test.npz.
+"""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding
+from jaxtyping import Array, Float
+from ml_collections import ConfigDict, FrozenConfigDict
+from tqdm import tqdm
+
+from painjax import checkpoint
+from painjax.data.pipeline import eval_batches
+from painjax.data.sources import FrameSource
+from painjax.data.transforms import prepare
+from painjax.files import jsonable, write_json
+from painjax.metrics import Predictions, constant_baseline, patch_alignment
+from painjax.models.vit import patchify
+from painjax.models.vitpain import ViTPain, ViTPainOutput
+from painjax.pspi import AU_MAX, AU_NAMES, PSPI_MAX
+from painjax.sharding import create_mesh, put_batch, replicated
+
+NEUTRAL_PROTOCOL = {
+    "with_neutral": "a neutral render of the same identity from the same view, as the data set provides it",
+    "without_neutral": "no neutral reference",
+}
+
+
+def main(workdir: Path, split: str) -> dict[str, Any]:
+    """Evaluates the last checkpoint of `workdir` on `split` and writes `evaluation.json` and `predictions_<split>.npz`.
+
+    A model that can use a neutral reference is evaluated with and without; the headline is with it, fixed here and
+    not chosen by the results.
+
+    Returns:
+      What `evaluation.json` holds; undefined metrics are None.
+
+    Raises:
+      UserError: if the data set or the split is missing.
+      FileNotFoundError: if `workdir` has no checkpoint.
+    """
+    workdir = Path(workdir)
+    model, config, step = checkpoint.restore_model(workdir)
+
+    # ---- Predict ----
+    headline = "without_neutral" if config.model.neutral == "none" else "with_neutral"
+    protocols = ["without_neutral"] if headline == "without_neutral" else ["with_neutral", "without_neutral"]
+    predictions = {
+        protocol: predict_split(model, config, split, neutral=protocol == "with_neutral") for protocol in protocols
+    }
+
+    # ---- Measure ----
+    best = predictions[headline]
+    train_pspi, train_aus = labels(config, config.data.train_split)
+    constant = constant_baseline(train_pspi, best.pspi_true)
+    constant["aus"] = {name: constant_baseline(train_aus[:, i], best.aus_true[:, i]) for i, name in enumerate(AU_NAMES)}
+    evaluation = jsonable(
+        {
+            "split": split,
+            "n": len(best),
+            "identities": len(np.unique(best.identity)),
+            "step": step,
+            "checkpoint": str(workdir),
+            "input": config.data.input,
+            "headline": headline,
+            "neutral_protocol": NEUTRAL_PROTOCOL[headline],
+            **best.summary(),
+            "baselines": {"constant": constant},
+            "protocols": {protocol: found.summary() for protocol, found in predictions.items()},
+        }
+    )
+
+    # ---- Write ----
+    if jax.process_index() == 0:
+        best.save(workdir / f"predictions_{split}.npz")
+        write_json(workdir / "evaluation.json", evaluation)
+    return evaluation
+
+
+def predict_split(model: ViTPain, config: ConfigDict, split: str, *, neutral: bool = True) -> Predictions:
+    """What `model` says about every example of `split`, each counted once, in the order of the split.
+
+    Runs on the mesh that the model lies on, or else on all devices, each taking its rows.
+
+    Args:
+      model: in evaluation mode.
+      config: the experiment it was trained with; reads `data`, `model` and `batch_size` (rounded up to the devices).
+      split: name of the split.
+      neutral: give the neutral reference to a model that can use one.
+
+    Raises:
+      UserError: if the data set or the split is missing.
+    """
+    graphdef, state = nnx.split(model)
+    mesh, state = _placed(state)
+    config = config.copy_and_resolve_references()
+    config.batch_size = -(-config.batch_size // mesh.size) * mesh.size
+    frozen = FrozenConfigDict(config)  # hashable: one compilation serves all calls during a training
+    parts = []
+    with jax.set_mesh(mesh):
+        batches = eval_batches(config, split)
+        for batch in tqdm(batches, desc=f"predict {split}", unit="batch", leave=False, disable=None):
+            rows = _predict_batch(state, put_batch(batch, mesh), graphdef=graphdef, config=frozen, neutral=neutral)
+            parts.append(_to_predictions(jax.device_get(rows)))
+    return Predictions.merge(parts)
+
+
+@functools.partial(jax.jit, static_argnames=("graphdef", "config", "neutral"))
+def _predict_batch(
+    state: nnx.State, batch: Mapping[str, Array], *, graphdef: nnx.GraphDef, config: FrozenConfigDict, neutral: bool
+) -> dict[str, Array]:
+    inputs = prepare(batch, config)
+    reference = inputs["neutral"] if neutral and config.model.neutral != "none" else None
+    output = nnx.merge(graphdef, state)(inputs["image"], reference)
+    share = inputs["aus"] / jnp.maximum(inputs["aus"].sum(axis=1, keepdims=True), 1e-6)  # [B, A]
+    rows = clip_to_range(output) | {
+        "pspi_true": inputs["pspi"],
+        "aus_true": inputs["aus"],
+        "predicted_heat": jax.nn.sigmoid(output.heatmap).mean(axis=-1),  # [B, P]
+        "attention": jnp.einsum("bap,ba->bp", output.au_attention, share),  # [B, P]
+        "heat": patchify(inputs["heatmap"], config.model.patch_size).mean(axis=-1),  # [B, P]
+        "index": inputs["index"],
+        "identity": inputs["identity"],
+        "valid": inputs["valid"],
+    }
+    # Every process gets all rows: metrics are of the whole split.
+    return jax.lax.with_sharding_constraint(rows, jax.P())
+
+
+def clip_to_range(output: ViTPainOutput) -> dict[str, Array]:
+    """What is reported of a model's output: `pspi` [B] in 0..16, `aus` [B, 6] in their ranges, `threshold_probability`
+    [B, 3]. The heads are linear (see `painjax.models.heads`); here, and only here, they meet the scale's ends."""
+    return {
+        "pspi": jnp.clip(output.pspi, 0, PSPI_MAX),
+        "aus": jnp.clip(output.aus, 0, jnp.asarray(AU_MAX)[None, :]),
+        "threshold_probability": jax.nn.sigmoid(output.threshold_logits),
+    }
+
+
+def labels(config: ConfigDict, split: str) -> tuple[Float[np.ndarray, "N"], Float[np.ndarray, "N A"]]:
+    """PSPI and action units of a whole split, without decoding its pictures."""
+    source = FrameSource(config.data.name, split, (), config.data.data_dir)
+    examples = [source[i] for i in tqdm(range(len(source)), desc=f"labels of {split}", leave=False, disable=None)]
+    return np.array([e["pspi"] for e in examples]), np.array([e["aus"] for e in examples])
+
+
+def _to_predictions(rows: dict[str, np.ndarray]) -> Predictions:
+    rows = {name: values[rows["valid"]] for name, values in rows.items()}
+    attention_pcc, attention_iou = patch_alignment(rows["attention"], rows["heat"])
+    return Predictions(
+        **{name: rows[name] for name in ("index", "identity", "pspi", "pspi_true", "aus", "aus_true")},
+        threshold_probability=rows["threshold_probability"],
+        heatmap_pcc=patch_alignment(rows["predicted_heat"], rows["heat"])[0],
+        attention_pcc=attention_pcc,
+        attention_iou=attention_iou,
+    )
+
+
+def _placed(state: nnx.State) -> tuple[Mesh, nnx.State]:
+    """The mesh that `state` lies on; a state on a single device is copied to every device."""
+    placements = {leaf.sharding for leaf in jax.tree.leaves(state) if isinstance(leaf, jax.Array)}
+    for placement in placements:
+        if isinstance(placement, NamedSharding):
+            return placement.mesh, state
+    mesh = create_mesh({"data": -1, "fsdp": 1})
+    return mesh, jax.device_put(state, replicated(mesh))

@@ -1,0 +1,31 @@
+"""Writing files so that a reader never sees half of one."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes `content` under a temporary name beside `path` and moves it there; text is UTF-8."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content.encode() if isinstance(content, str) else content)
+    partial.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON; NaN becomes null, which JSON has and NaN it has not."""
+    write_atomically(path, json.dumps(jsonable(value), indent=1, allow_nan=False) + "\n")
+
+
+def jsonable(value: Any) -> Any:
+    """`value` with every undefined number (NaN, infinity) replaced by None, for strict JSON."""
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
