@@ -13,13 +13,14 @@ from painjax.pspi import AU_MAX, AU_NAMES
 # Expression shapes that every face model must offer, by their ARKit names.
 SHAPES = (
     "browDown_L", "browDown_R", "cheekSquint_L", "cheekSquint_R", "eyeSquint_L", "eyeSquint_R", "noseSneer_L",
-    "noseSneer_R", "mouthUpperUp_L", "mouthUpperUp_R", "eyeBlink_L", "eyeBlink_R", "jawOpen", "mouthSmile_L", "mouthSmile_R",
+    "noseSneer_R", "mouthUpperUp_L", "mouthUpperUp_R", "eyeBlink_L", "eyeBlink_R", "jawOpen", "mouthSmile_L",
+    "mouthSmile_R",
 )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """How one action unit moves the face: `shape` (both sides) reaches `weight` at full intensity; `reason` says why."""
+    """How an action unit moves the face: `shape` (both sides) reaches `weight` at full intensity; `reason` says why."""
 
     au: str
     shape: str
@@ -41,10 +42,10 @@ TABLE = (
     Row("AU43", "eyeBlink", 1.0, "ICT-FaceKit's AU45, held"),
 )
 
-# Two units that pull the same tissue do not add up: the combined excursion saturates at this much of their sum.
-LEVATOR_SATURATION = 0.65  # AU9 + AU10 both raise the upper lip; at full sum the gums show
-ORBICULARIS_SATURATION = 0.8  # AU6 + AU7 both narrow the eye; at full sum it looks shut, which is AU43's to say
-LID_SATURATION = 1.0  # AU7 + AU43: what the blink has closed, squinting cannot close further
+# Two units that pull the same tissue do not add up: to the stronger one the weaker adds only this share of itself.
+ORBICULARIS_SHARE = 0.6  # AU6 + AU7 both narrow the eye; at full sum it looks shut, which is AU43's to say
+LEVATOR_SHARE = 0.2  # AU9 + AU10 both raise the upper lip; at full sum the gums show
+LID_SHARE = 0.5  # AU7 under closed lids tightens what is already shut
 
 
 def shape_weights(aus: Sequence[float], asymmetry: float = 0.0) -> dict[str, float]:
@@ -67,16 +68,19 @@ def shape_weights(aus: Sequence[float], asymmetry: float = 0.0) -> dict[str, flo
         if not 0 <= value <= top:
             raise ValueError(f"{name} is {value}; expected 0..{top:g}.")
     level = dict(zip(AU_NAMES, aus / np.asarray(AU_MAX), strict=True))
-    both = min(level["AU9"], level["AU10"])
-    level["AU9"] *= 1 - (1 - LEVATOR_SATURATION) * both
-    level["AU10"] *= 1 - (1 - LEVATOR_SATURATION) * both
-    both = min(level["AU6"], level["AU7"])
-    level["AU6"] *= 1 - (1 - ORBICULARIS_SATURATION) * both
-    level["AU7"] *= 1 - (1 - ORBICULARIS_SATURATION) * both
-    level["AU7"] *= 1 - LID_SATURATION * level["AU43"]
+    level["AU6"], level["AU7"] = _share(level["AU6"], level["AU7"], ORBICULARIS_SHARE)
+    level["AU9"], level["AU10"] = _share(level["AU9"], level["AU10"], LEVATOR_SHARE)
+    level["AU7"] *= 1 - (1 - LID_SHARE) * level["AU43"]
     weights = {}
     for row in TABLE:
         lean = 0.0 if row.au == "AU43" else asymmetry  # sustained closure is closure on both sides
         weights[f"{row.shape}_L"] = float(np.clip(level[row.au] * row.weight * (1 + lean), 0, 1))
         weights[f"{row.shape}_R"] = float(np.clip(level[row.au] * row.weight * (1 - lean), 0, 1))
     return weights
+
+
+def _share(a: float, b: float, share: float) -> tuple[float, float]:
+    """Scales two levels alike; their sum becomes the larger plus `share` of the smaller and never falls as one rises."""
+    total = a + b
+    factor = (max(a, b) + share * min(a, b)) / total if total else 1.0
+    return a * factor, b * factor

@@ -16,10 +16,10 @@ import numpy as np
 from data_gen.face_models import Topology, ict_atlas, ict_convert
 from data_gen.face_models.ict_lashes import Lashes
 from data_gen.face_models.ict_lids import Lids
+from data_gen.face_models.ict_shapes import MM, expression
 from data_gen.rig import SHAPES
 from data_gen.scene import Identity, stream
 
-MM = 10.0  # the source is in centimetres
 IRIS_RADIUS = 5.9  # mm
 MODE_LIMIT = 2.0  # identity coefficients are N(0, 1) within this many standard deviations: no monsters
 GAZE_DISTANCE = 1000.0  # mm; both eyes look at a point so far in front of the face
@@ -31,13 +31,6 @@ LANDMARKS = (
     1528, 1518, 1511, 3742, 3751, 3756, 3721, 3725, 3732, 5708, 5695, 2081, 0, 4275, 6200, 6213, 6346, 6461, 5518, 5957,
     5841, 5702, 5711, 5533, 6216, 6207, 6470, 5517, 5966,
 )  # fmt: skip
-
-# Source shapes and weights that make up one of ours, where it is not just the shape of the same name. ICT splits the
-# cheek raiser into two shapes, each of which alone hardly reads as AU6; its squint alone hardly reads as AU7.
-BLENDS = {
-    "cheekSquint": (("cheekSquint", 0.9), ("cheekRaiser", 0.9)),
-    "eyeSquint": (("eyeSquint", 1.5),),
-}
 
 
 class IctFace:
@@ -153,11 +146,7 @@ def _blend_basis(arrays: ict_convert.IctArrays) -> tuple[np.ndarray, np.ndarray,
     neutral = arrays.neutral.astype(np.float64) * MM
     deltas = dict(zip(ict_convert.SHAPES, arrays.deltas, strict=True))
     modes = np.stack([deltas[name] for name in ict_convert.IDENTITIES]) * np.float32(MM)
-    shapes = {}
-    for name in SHAPES:
-        stem, _, side = name.partition("_")
-        blend = BLENDS.get(stem, ((stem, 1.0),))
-        shapes[name] = MM * sum(weight * deltas["_".join(filter(None, (source, side)))] for source, weight in blend)
+    shapes = {name: expression(name, deltas, neutral) for name in SHAPES}
     for first, stop in ict_atlas.SCLERAS:
         ball = neutral[first:stop]
         centre = _sphere_centre(ball)

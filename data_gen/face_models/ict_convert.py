@@ -197,8 +197,15 @@ def _damage(path: Path, text: bytes) -> str:
                     f"{path}, line {line}: {content.strip()[:60]!r} is not a vertex of three finite numbers. "
                     f"The file is damaged: download it again. {HOW_TO_GET}"
                 )
-        elif inside and content.strip() and not content.startswith(("vt", "vn", "f ", "#", "usemtl", "g ", "s ", "o ")):
-            return f"{path}, line {line}: {content.strip()[:60]!r} is not OBJ. The file is damaged: download it again. {HOW_TO_GET}"
+        elif (
+            inside
+            and not content.startswith(("vt ", "vn ", "f ", "g ", "s ", "o ", "usemtl ", "#"))
+            and content.strip()
+        ):
+            return (
+                f"{path}, line {line}: {content.strip()[:60]!r} is no line of an OBJ file. "
+                f"The file is damaged: download it again. {HOW_TO_GET}"
+            )
     return f"{path} has {seen} readable vertices. The file is damaged or no OBJ file: download it again. {HOW_TO_GET}"
 
 

@@ -1,13 +1,14 @@
 """The upper lashes of the ICT model: a short fringe that hangs on the lid's edge wherever the lid goes.
 
 The source's lash cards are 8 mm long and meant for a transparent texture; opaque they look like bars, and they do not
-know of the corrections to the lids. Here a card keeps its curvature and its turning with the blink, is shortened, and its
-root is tied to the front edge of the lid.
+know of the corrections to the lids. Here a card keeps its curvature and its turning with the blink, is shortened and
+bent forward, so that it does not cut the lower lid, and its root is tied to the front edge of the lid.
 """
 
 import numpy as np
 
-LENGTH = 0.3  # of the source's cards
+LENGTH = 0.25  # of the source's cards
+ROOT_FORWARD, TIP_FORWARD = 0.2, 0.9  # mm
 
 
 class Lashes:
@@ -27,11 +28,13 @@ class Lashes:
         if template[grid[0, 0], 0] > template[grid[-1, 0], 0]:
             grid = grid[::-1]
         self._card, self._root, self._edge = grid.ravel(), np.repeat(grid[:, 0], grid.shape[1]), edge
+        self._forward = np.tile(np.linspace(ROOT_FORWARD, TIP_FORWARD, grid.shape[1]), columns)
         self._tie = np.repeat(_tie(template[grid[:, 0], 0], template[edge, 0]), grid.shape[1], axis=0)
 
     def hang(self, points: np.ndarray) -> None:
         """Places the card on the lid, in `points` (V, 3) mm."""
         blades = LENGTH * (points[self._card] - points[self._root])
+        blades[:, 2] += self._forward
         points[self._card] = self._tie @ points[self._edge] + blades
 
 
