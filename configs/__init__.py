@@ -1,0 +1,1 @@
+"""Experiments: one file each, plain ml-collections, started as `python -m painjax train --config=configs/<name>.py`."""

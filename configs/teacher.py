@@ -1,0 +1,94 @@
+"""The teacher: sees the pain heatmap, learns PSPI and action units from it.
+
+    python -m painjax train --config=configs/teacher.py --workdir=runs/teacher
+
+Settings are changed on the command line: --config.steps=1000 --config.mesh.fsdp=4.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """The experiment on pain3d/quick; with variant 'test' (`--config=configs/teacher.py:test`) a few seconds of it."""
+    config = ConfigDict()
+    config.seed = 0
+    config.steps = 300
+    config.batch_size = 64  # over all devices
+
+    config.data = ConfigDict()
+    config.data.name = "pain3d/quick"
+    config.data.data_dir = placeholder(str)  # None: TFDS_DATA_DIR, or ~/tensorflow_datasets
+    config.data.train_split = "train"
+    config.data.validation_split = "validation"
+    config.data.input = "heatmap"  # what the model sees: 'heatmap' or 'image'
+    config.data.drop_neutral = 0.0  # how often a training example goes without its neutral reference
+    config.data.augment = ConfigDict()
+    config.data.augment.flip = 0.5
+    config.data.augment.shift = 0.05  # of the side
+    config.data.augment.scale = 0.1  # log of the factor
+    config.data.augment.rotate = 10.0  # degrees
+    config.data.augment.brightness = 0.1
+    config.data.augment.contrast = 0.2
+    config.data.augment.saturation = 0.2
+    config.data.augment.tint = 0.05
+    config.data.augment.noise = 0.02
+
+    config.model = ConfigDict()
+    config.model.image_size = 112
+    config.model.patch_size = 16
+    config.model.in_channels = 1
+    config.model.width = 192
+    config.model.depth = 6
+    config.model.heads = 3
+    config.model.mlp_ratio = 4.0
+    config.model.registers = 4
+    config.model.layer_scale = 0.1
+    config.model.dropout = 0.0
+    config.model.neutral = "none"
+    config.model.project_width = 0
+    config.model.dtype = "float32"
+    config.model.remat = True
+
+    config.loss = ConfigDict()
+    config.loss.pspi = 1.0
+    config.loss.aus = 1.0
+    config.loss.thresholds = 0.1
+    config.loss.heatmap = 0.0
+    config.loss.attention = 0.0
+
+    config.optim = ConfigDict()
+    config.optim.learning_rate = 1e-3
+    config.optim.warmup_steps = 30
+    config.optim.final_fraction = 0.01
+    config.optim.weight_decay = 0.05
+    config.optim.b1 = 0.9
+    config.optim.b2 = 0.95
+    config.optim.clip_norm = 1.0
+    config.optim.groups = ConfigDict({"all": {"pattern": ".*", "rate": 1.0}})
+
+    config.mesh = ConfigDict({"data": -1, "fsdp": 1})  # -1: the devices left over
+
+    config.log_every = 10
+    config.validate_every = 100
+    config.checkpoint_every = 50
+    config.keep_checkpoints = 2
+
+    if variant == "test":
+        shrink(config)
+    elif variant:
+        raise ValueError(f"Unknown variant {variant!r}; expected 'test' or nothing.")
+    return config
+
+
+def shrink(config: ConfigDict) -> None:
+    """Makes any of our experiments small enough to train on 32-pixel images in a test."""
+    config.steps = 4
+    config.batch_size = 8
+    config.model.update({"image_size": 32, "patch_size": 8, "width": 32, "depth": 2, "heads": 2, "dropout": 0.1})
+    if config.model.project_width:
+        config.model.project_width = config.model.width
+    config.optim.warmup_steps = 1
+    config.log_every = 1
+    config.validate_every = 4
+    config.checkpoint_every = 2

@@ -1,0 +1,211 @@
+"""Checkpoints: saved without stopping the training, restored exactly, on whatever devices there are.
+
+The only file that knows Orbax. A working directory W holds `W/config.json` and `W/checkpoints/<step>/`.
+"""
+
+import dataclasses
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+from etils import epath
+from flax import nnx
+from ml_collections import ConfigDict
+from orbax.checkpoint import checkpoint_managers
+
+from painjax.models.vitpain import ViTPain
+from painjax.state import TrainState, make_model
+
+METRIC = "pspi_mae"  # what 'best' means: lowest on the validation split
+# What reading a truncated, emptied or half-deleted checkpoint has been seen to raise.
+_DAMAGE = (OSError, ValueError, KeyError, TypeError)
+
+
+class Checkpoints:
+    """The checkpoints of one training run: the last `keep`, and the best by `METRIC`.
+
+    Use as a context manager; leaving it waits for a save in progress.
+    """
+
+    def __init__(self, workdir: str | os.PathLike, keep: int = 2):
+        policies = [
+            checkpoint_managers.LatestN(keep),
+            checkpoint_managers.BestN(
+                get_metric_fn=lambda metrics: -metrics[METRIC], n=1, keep_checkpoints_without_metrics=False
+            ),
+        ]
+        self._manager = _manager(
+            workdir,
+            create=True,
+            cleanup_tmp_directories=True,
+            preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._manager.close()
+
+    def latest_step(self) -> int | None:
+        """The last step saved, None if there is none."""
+        return self._manager.latest_step()
+
+    def save(self, state: TrainState, position: dict[str, Any], metrics: dict[str, float] | None = None) -> None:
+        """Starts saving; returns once the arrays are copied, so that the state may be donated.
+
+        Args:
+          state: what to save; its teacher is not saved, it has its own working directory.
+          position: state of the data iterator, fit for JSON.
+          metrics: `{METRIC: value}` if the model has been validated at this step.
+        """
+        step = int(state.step)
+        if step == self._manager.latest_step():
+            return
+        if metrics is not None and not np.isfinite(metrics[METRIC]):
+            metrics = None  # cannot be ranked
+        arguments = ocp.args.Composite(
+            params=ocp.args.PyTreeSave(state.params["model"]),
+            progress=ocp.args.PyTreeSave({"step": state.step, "opt_state": state.opt_state}),
+            position=ocp.args.JsonSave(position),
+        )
+        self._manager.save(step, args=arguments, metrics=metrics, force=True)
+
+    def restore(self, state: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
+        """The last checkpoint that can be read, laid out as `state` is.
+
+        A damaged one (a full disk, a machine lost while copying) is reported, removed, and the one before is tried.
+
+        Returns:
+          The state and the data position, or None if there is no checkpoint.
+        """
+        params, progress = state.params["model"], {"step": state.step, "opt_state": state.opt_state}
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            arguments = ocp.args.Composite(
+                params=_restore_like(params), progress=_restore_like(progress), position=ocp.args.JsonRestore()
+            )
+            try:
+                saved = self._manager.restore(step, args=arguments)
+            except _DAMAGE as error:
+                logging.warning(
+                    "Checkpoint %d in %s cannot be read and is removed; going back to the one before it. (%s)",
+                    step, self._manager.directory, error,
+                )  # fmt: skip
+                (Path(self._manager.directory) / str(step)).rename(
+                    Path(self._manager.directory).parent / f"damaged_checkpoint_{step}"
+                )
+                self._manager.reload()
+                continue
+            restored = dataclasses.replace(state, params={"model": saved.params}, **saved.progress)
+            return restored, saved.position
+        return None
+
+    def stop_requested(self, step: int) -> bool:
+        """Whether any process of this job has been told to stop (SIGTERM); the same answer on all of them."""
+        return self._manager.reached_preemption(step)
+
+
+class StopSignal:
+    """Turns SIGTERM, which schedulers send some seconds before they kill, into a flag read between steps."""
+
+    def __init__(self):
+        self.received = False
+
+    def __enter__(self) -> "StopSignal":
+        self._main = threading.current_thread() is threading.main_thread()  # only there may handlers be set
+        if self._main:
+            self._previous = signal.signal(signal.SIGTERM, self._receive)
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._main:
+            signal.signal(signal.SIGTERM, self._previous)
+
+    def _receive(self, number: int, frame: Any) -> None:
+        self.received = True
+
+
+def read_config(workdir: str | os.PathLike) -> ConfigDict:
+    """The configuration that the model in `workdir` was trained with.
+
+    Raises:
+      FileNotFoundError: if no training has been started there.
+    """
+    path = Path(workdir) / "config.json"
+    if not path.exists():
+        raise FileNotFoundError(_no_checkpoint(workdir, f"it has no {path.name}"))
+    return ConfigDict(json.loads(path.read_text()))
+
+
+def restore_model(workdir: str | os.PathLike) -> tuple[ViTPain, ConfigDict, int]:
+    """The best model of a working directory by `METRIC`, or its last one if none has been validated.
+
+    Returns:
+      The model in evaluation mode, its configuration, and the step it was saved at.
+
+    Raises:
+      FileNotFoundError: if there is no checkpoint.
+    """
+    config = read_config(workdir)
+    model = make_model(config)
+    model.eval()
+    params, step = restore_params(workdir, nnx.to_pure_dict(nnx.state(model, nnx.Param)))
+    nnx.update(model, params)
+    return model, config, step
+
+
+def restore_params(workdir: str | os.PathLike, like: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """The parameters of the best (else the last) checkpoint of `workdir`, laid out as the arrays of `like`, and its step.
+
+    Raises:
+      FileNotFoundError: if there is no checkpoint.
+    """
+    with _manager(workdir, read_only=True) as manager:
+        step = best_step(manager)
+        if step is None:
+            raise FileNotFoundError(_no_checkpoint(workdir, "it has no checkpoint yet"))
+        return manager.restore(step, args=ocp.args.Composite(params=_restore_like(like))).params, step
+
+
+def best_step(manager: ocp.CheckpointManager) -> int | None:
+    """The step with the lowest `METRIC`; the last step if none has been validated; None if there is none at all."""
+    scores = {step: manager.metrics(step) for step in manager.all_steps()}
+    scores = {step: metrics[METRIC] for step, metrics in scores.items() if metrics}
+    return min(scores, key=scores.get) if scores else manager.latest_step()
+
+
+def _manager(workdir: str | os.PathLike, **options: Any) -> ocp.CheckpointManager:
+    # Replica-parallel saving would compile a small program per array and device at the first save: ten seconds, right
+    # when it may be the save before the machine is taken away.
+    arrays = ocp.type_handlers.create_type_handler_registry(
+        (jax.Array, ocp.type_handlers.ArrayHandler(use_replica_parallel=False))
+    )
+    return ocp.CheckpointManager(
+        epath.Path(os.path.abspath(workdir)) / "checkpoints",
+        options=ocp.CheckpointManagerOptions(**options),
+        item_handlers={
+            "params": ocp.PyTreeCheckpointHandler(type_handler_registry=arrays),
+            "progress": ocp.PyTreeCheckpointHandler(type_handler_registry=arrays),
+            "position": ocp.JsonCheckpointHandler(),
+        },
+    )
+
+
+def _restore_like(arrays: Any) -> ocp.args.PyTreeRestore:
+    return ocp.args.PyTreeRestore(arrays, restore_args=ocp.checkpoint_utils.construct_restore_args(arrays))
+
+
+def _no_checkpoint(workdir: str | os.PathLike, why: str) -> str:
+    return (
+        f"There is no trained model in {workdir}: {why}. Train one with "
+        f"`python -m painjax train --config=configs/teacher.py --workdir={workdir}` (or another config), or give the "
+        "working directory of a training run."
+    )

@@ -1,0 +1,1 @@
+"""Data: records on disk -> batches of uint8 arrays -> what the model is trained on."""

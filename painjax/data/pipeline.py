@@ -1,0 +1,65 @@
+"""Batches: shuffled without end for training, one masked pass for evaluation; each process reads only its rows."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import grain
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from painjax.data.sources import FrameSource
+from painjax.errors import UserError
+
+# JPEG decoding leaves the interpreter lock, so threads beat worker processes, and keep the order.
+_READ_OPTIONS = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
+
+
+def train_batches(config: ConfigDict) -> grain.DatasetIterator:
+    """Endless batches of the training split, reshuffled every epoch from `config.seed`.
+
+    Returns:
+      An iterator over this process's rows of each global batch of `config.batch_size`: a dict of uint8 images
+      [b, S, S, C] (`image`, `heatmap` and, if the model takes one, `neutral_image`), `aus` [b, 6], `pspi` [b],
+      `identity` [b], `index` [b], and `valid` [b], all True. Its `get_state()` / `set_state()` hold the position, a dict
+      that goes into JSON; batch k depends on nothing but the seed and k.
+
+    Raises:
+      UserError: see `FrameSource`; or if the batch does not divide over the processes.
+    """
+    source = FrameSource(config.data.name, config.data.train_split, image_fields(config), config.data.data_dir)
+    examples = grain.MapDataset.source(source).seed(config.seed).shuffle().repeat()
+    rows = examples.map(lambda example: example | {"valid": np.True_})[jax.process_index() :: jax.process_count()]
+    return iter(rows.batch(_rows_per_process(config)).to_iter_dataset(_READ_OPTIONS))
+
+
+def eval_batches(config: ConfigDict, split: str) -> Iterator[dict[str, Any]]:
+    """One pass over `split` in order, in batches as of `train_batches`.
+
+    The last batch is filled up by repeating the last example with `valid` False: nothing is dropped, and every process
+    makes the same number of equal batches.
+    """
+    source = FrameSource(config.data.name, split, image_fields(config), config.data.data_dir)
+    padded = -(-len(source) // config.batch_size) * config.batch_size
+
+    def load(i: int) -> dict[str, Any]:
+        return source[min(i, len(source) - 1)] | {"valid": np.bool_(i < len(source))}
+
+    rows = grain.MapDataset.range(padded).map(load)[jax.process_index() :: jax.process_count()]
+    return iter(rows.batch(_rows_per_process(config)).to_iter_dataset(_READ_OPTIONS))
+
+
+def image_fields(config: ConfigDict) -> tuple[str, ...]:
+    """The images this experiment needs, so that no others are decoded."""
+    if config.data.input == "heatmap":
+        return ("heatmap",)
+    return ("image", "heatmap") if config.model.neutral == "none" else ("image", "neutral_image", "heatmap")
+
+
+def _rows_per_process(config: ConfigDict) -> int:
+    rows, rest = divmod(config.batch_size, jax.process_count())
+    if rest:
+        raise UserError(
+            f"config.batch_size = {config.batch_size} does not divide over {jax.process_count()} processes."
+        )
+    return rows

@@ -1,0 +1,139 @@
+"""From a batch of uint8 arrays to what the model is trained on: normalised and, for training, augmented.
+
+Runs inside the jitted step, on the device. Every random draw is keyed by the example's index, so that augmentation does
+not depend on how the batch is laid out over devices.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, UInt8
+from ml_collections import ConfigDict
+
+
+class Normalisation(NamedTuple):
+    """Per-channel mean and standard deviation of pixels in 0..1."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+# How each kind of picture is normalised, in training and ever after. RGB: ImageNet's figures, as DINOv3 and ViTPain use.
+# Heatmap: mostly 0 with a few warm places.
+NORMALISATION = {
+    "image": Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "heatmap": Normalisation((0.1,), (0.2,)),
+}
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+def normalise(pixels: Float[Array, "*B H W C"], kind: str) -> Float[Array, "*B H W C"]:
+    """Maps pixels in 0..1 to the model's input range; `kind` is a row of `NORMALISATION`."""
+    mean, std = (jnp.asarray(figures).reshape((1,) * (pixels.ndim - 1) + (-1,)) for figures in NORMALISATION[kind])
+    return (pixels - mean) / std
+
+
+def prepare(batch: Mapping[str, Array], config: ConfigDict, key: Array | None = None) -> dict[str, Any]:
+    """Makes the float batch that models and objectives take.
+
+    Args:
+      batch: as `painjax.data.pipeline` yields it; images uint8 [B, S, S, C].
+      config: reads `data.input`, `data.augment`, `data.drop_neutral` and `model.image_size`.
+      key: augment, and drop neutral references, with this random key; None for evaluation.
+
+    Returns:
+      `batch` with these fields set or added, images being float32 [B, model.image_size, model.image_size, C]:
+      `image` the model's own input, normalised (the heatmap, for a model whose `data.input` is 'heatmap');
+      `neutral` the neutral reference, normalised, and `neutral_valid` [B] bool; both None if the model takes none;
+      `heatmap` in 0..1, aligned with `image`; `heatmap_input` the same, normalised (what a teacher takes).
+    """
+    images = {name: batch[name] for name in ("image", "neutral_image", "heatmap") if name in batch}
+    images = {name: _resize(pixels, config.model.image_size) for name, pixels in images.items()}
+    neutral_valid = jnp.ones(batch["index"].shape, bool)
+    if key is not None:
+        keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(batch["index"])
+        images, neutral_valid = jax.vmap(lambda images, key: _augment(images, key, config.data))(images, keys)
+    heatmap = images["heatmap"]
+    neutral = normalise(images["neutral_image"], "image") if "neutral_image" in images else None
+    rest = {name: value for name, value in batch.items() if name != "neutral_image"}
+    return rest | {
+        "image": normalise(images[config.data.input], config.data.input),
+        "neutral": neutral,
+        "neutral_valid": None if neutral is None else neutral_valid,
+        "heatmap": heatmap,
+        "heatmap_input": normalise(heatmap, "heatmap"),
+    }
+
+
+def _resize(pixels: UInt8[Array, "B H W C"], size: int) -> Float[Array, "B S S C"]:
+    """Pixels in 0..1, antialiased when made smaller."""
+    pixels = pixels.astype(jnp.float32) / 255
+    if pixels.shape[1:3] == (size, size):
+        return pixels
+    return jax.image.resize(pixels, (pixels.shape[0], size, size, pixels.shape[3]), "linear")
+
+
+def _augment(images: dict[str, Array], key: Array, config: ConfigDict) -> tuple[dict[str, Array], Array]:
+    """One example: the same geometry for every image of it, colours drawn apart for each photograph."""
+    place, drop, *colours = jax.random.split(key, 4)
+    names = sorted(images)
+    widths = [images[name].shape[-1] for name in names]
+    stacked = warp(jnp.concatenate([images[name] for name in names], axis=-1), place, config.augment)
+    ends = [sum(widths[: i + 1]) for i in range(len(widths) - 1)]
+    images = dict(zip(names, jnp.split(stacked, ends, axis=-1), strict=True))
+    for name, colour in zip(("image", "neutral_image"), colours, strict=True):
+        if name in images:
+            images[name] = jitter_colours(images[name], colour, config.augment)
+    return images, jax.random.uniform(drop) >= config.drop_neutral
+
+
+def warp(pixels: Float[Array, "S S C"], key: Array, config: ConfigDict) -> Float[Array, "S S C"]:
+    """Random flip, shift, scale and rotation about the centre, bilinear; what lies outside repeats the border.
+
+    Args:
+      pixels: square picture; all its channels move together.
+      key: random key.
+      config: `flip` (chance), `shift` (fraction of the side), `scale` (natural log of the factor), `rotate` (degrees);
+        the last three are the ends of uniform distributions symmetric about 0.
+    """
+    size, _, channels = pixels.shape
+    centre = (size - 1) / 2
+    flip, draws = jax.random.split(key)
+    down, right, zoom, turn = jax.random.uniform(draws, (4,), minval=-1, maxval=1)
+    mirror = jnp.where(jax.random.uniform(flip) < config.flip, -1.0, 1.0)
+    stretch, angle = jnp.exp(zoom * config.scale), jnp.deg2rad(turn * config.rotate)
+    cos, sin = stretch * jnp.cos(angle), stretch * jnp.sin(angle)
+    # Without the barrier XLA fuses the draws into the loop over pixels and makes them again for each.
+    cos, sin, down, right, mirror = jax.lax.optimization_barrier((cos, sin, down, right, mirror))
+    y, x = jnp.mgrid[:size, :size].astype(jnp.float32) - centre  # [S, S] each, of the output
+    x = x * mirror
+    rows = jnp.clip(cos * y - sin * x + down * config.shift * size + centre, 0, size - 1)
+    columns = jnp.clip(sin * y + cos * x + right * config.shift * size + centre, 0, size - 1)
+    top, left = (jnp.minimum(at.astype(jnp.int32), size - 2) for at in (rows, columns))
+    below, beside = (rows - top)[..., None], (columns - left)[..., None]
+    corner = top * size + left
+    flat = pixels.reshape(size * size, channels)  # [S*S, C]
+
+    def tap(offset: int) -> Array:
+        return flat.at[corner + offset].get(mode="promise_in_bounds")  # [S, S, C]
+
+    upper = tap(0) * (1 - beside) + tap(1) * beside
+    lower = tap(size) * (1 - beside) + tap(size + 1) * beside
+    return upper * (1 - below) + lower * below
+
+
+def jitter_colours(pixels: Float[Array, "S S 3"], key: Array, config: ConfigDict) -> Float[Array, "S S 3"]:
+    """Random brightness, contrast, saturation, tint and pixel noise, each at most as strong as `config` says; 0..1."""
+    draws, grain = jax.random.split(key)
+    brightness, contrast, saturation, *tint = jax.random.uniform(draws, (6,), minval=-1, maxval=1)
+    grey = (pixels * jnp.asarray(_LUMA).reshape(1, 1, 3)).sum(-1, keepdims=True)  # [S, S, 1]
+    pixels = grey + (pixels - grey) * (1 + config.saturation * saturation)
+    mean = grey.mean()
+    pixels = mean + (pixels - mean) * (1 + config.contrast * contrast)
+    pixels = pixels * (1 + config.tint * jnp.stack(tint)).reshape(1, 1, 3) + config.brightness * brightness
+    if config.noise:
+        pixels = pixels + config.noise * jax.random.normal(grain, pixels.shape)
+    return pixels.clip(0, 1)

@@ -1,0 +1,96 @@
+"""The optimizer: AdamW, warm-up then cosine, clipping, and parameter groups by path."""
+
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from ml_collections import ConfigDict
+
+from painjax.errors import UserError
+
+# Weight decay pulls matrices towards zero. Biases, gains and learned tokens have no scale of their own to be pulled from.
+_NO_DECAY = re.compile(r"(.*/)?(bias|scale|gamma\d*|cls_token|registers|queries)")
+
+
+def learning_rate(config: ConfigDict) -> optax.Schedule:
+    """Rate of the update that follows `count` others: linear warm-up, then a cosine to a fraction of the peak.
+
+    Update `optim.warmup_steps` is the first at the peak, the first is at peak / warmup_steps and not at 0, and update
+    `steps` ends at `optim.final_fraction` of the peak.
+    """
+    peak = config.optim.learning_rate
+    schedule = optax.warmup_cosine_decay_schedule(
+        init_value=0.0,
+        peak_value=peak,
+        warmup_steps=config.optim.warmup_steps,
+        decay_steps=config.steps,
+        end_value=peak * config.optim.final_fraction,
+    )
+    return lambda count: schedule(count + 1)
+
+
+def make_optimizer(config: ConfigDict, params: nnx.State) -> optax.GradientTransformation:
+    """Builds the optimizer for `params` (abstract or concrete `nnx.Variable` leaves), to run on their pure dict.
+
+    Args:
+      config: `optim.{learning_rate, warmup_steps, final_fraction, weight_decay, b1, b2, clip_norm, groups}` and `steps`.
+        `groups` maps a group's name to `pattern`, a regular expression that must match a parameter's whole path, and
+        `rate`, a factor on the learning rate.
+      params: the trainable parameters.
+
+    Raises:
+      UserError: unless every parameter matches exactly one group and every group at least one parameter.
+    """
+    rates = _group_rates(config.optim.groups, params)
+    return optax.chain(
+        optax.clip_by_global_norm(config.optim.clip_norm),
+        optax.scale_by_adam(b1=config.optim.b1, b2=config.optim.b2),
+        optax.add_decayed_weights(config.optim.weight_decay, mask=_map_params(decays, params)),
+        optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, rates)),
+        optax.scale_by_learning_rate(learning_rate(config)),
+    )
+
+
+def decays(path: str, variable: nnx.Variable) -> bool:
+    """Whether weight decay applies: to matrices, not to biases, gains and learned tokens.
+
+    Decided by name, because the biases of stacked layers have two axes.
+    """
+    return variable.get_value().ndim >= 2 and not _NO_DECAY.fullmatch(path)
+
+
+def _group_rates(groups: ConfigDict, params: nnx.State) -> dict[str, Any]:
+    problems: list[str] = []
+    used: set[str] = set()
+
+    def rate(path: str, variable: nnx.Variable) -> float:
+        found = [name for name, group in groups.items() if re.fullmatch(group.pattern, path)]
+        used.update(found)
+        if len(found) != 1:
+            problems.append(
+                f"{path} {variable.get_value().shape}: {'in ' + ' and '.join(found) if found else 'in none'}"
+            )
+        return groups[found[0]].rate if found else 0.0
+
+    rates = _map_params(rate, params)
+    problems += [f"group {name!r} ({groups[name].pattern}): matches nothing" for name in groups if name not in used]
+    if problems:
+        raise UserError(
+            "config.optim.groups must put every parameter in exactly one group, by a pattern for its whole path:\n  "
+            + "\n  ".join(problems)
+        )
+    return rates
+
+
+def _map_params(function, params: nnx.State) -> dict[str, Any]:
+    """`function(path, variable)` over the parameters, as a pure dict."""
+
+    def apply(path, variable):
+        return function("/".join(str(getattr(key, "key", key)) for key in path), variable)
+
+    return nnx.to_pure_dict(
+        jax.tree_util.tree_map_with_path(apply, params, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
+    )
