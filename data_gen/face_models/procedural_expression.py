@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from data_gen.face_models import procedural_mesh, procedural_surface
+from data_gen.face_models.procedural_surface import smoothstep
 from data_gen.rig import SHAPES
 
 # Pulls: a Gaussian neighbourhood (centre, sigma; mm) moves by a vector (mm) at weight 1. Left side; "lip" pulls move
@@ -15,39 +16,42 @@ from data_gen.rig import SHAPES
 # (centre x, y, z, sigma x, y, z, move x, y, z)
 _PULLS = {
     "browDown": (  # corrugator and procerus: down and together, the glabella bunches
-        (16, 20, 91, 10, 8, 16, -3.0, -5.6, 0.8),
-        (33, 21, 86, 11, 7, 16, -2.2, -4.6, 0.6),
-        (46, 18, 74, 7, 6, 12, -0.6, -1.6, 0.0),
-        (6, 17, 91, 5, 6, 14, 0.0, -1.2, 2.2),
-        (14, 33, 90, 12, 9, 14, -0.6, -1.8, 0.0),
+        (17, 19, 91, 10, 8, 16, -2.8, -5.6, 1.0),
+        (33, 21, 86, 11, 7, 16, -2.2, -5.0, 0.8),
+        (46, 18, 74, 7, 6, 12, -0.6, -1.8, 0.0),
+        (0, 15, 91, 7, 8, 14, 0.0, -3.0, 2.4),
+        (14, 34, 90, 12, 9, 14, -0.6, -2.0, 0.0),
     ),
     "cheekSquint": (  # orbicularis oculi, orbital part
-        (36, -25, 76, 12, 9, 18, -0.4, 5.2, 2.6),
-        (50, -18, 64, 8, 9, 14, -1.6, 3.4, 1.6),
-        (57, -2, 56, 6, 8, 12, -3.0, 0.4, 0.8),
-        (31, -12.5, 79, 11, 2.8, 12, 0.0, 1.0, -1.6),
+        (38, -26, 75, 12, 9, 18, -0.4, 6.0, 3.6),
+        (51, -18, 63, 8, 9, 14, -2.0, 4.2, 2.2),
+        (57, -2, 56, 6, 8, 12, -4.0, 0.6, 1.0),
+        (31, -12.0, 79, 12, 2.6, 12, 0.0, 2.0, -2.0),
+        (33, -8.0, 80, 9, 2.4, 12, 0.0, 0.8, 1.2),
     ),
     "eyeSquint": (  # orbicularis oculi, palpebral part; the lids themselves are moved by LID_SHARES
-        (31, -12, 79, 11, 4, 12, 0.0, 1.4, 0.7),
-        (50, 0, 66, 4, 5, 8, -1.2, 0.0, 0.0),
-        (31, 12, 82, 11, 4, 12, 0.0, -0.8, 0.0),
+        (31, -10.5, 79, 11, 3.2, 12, 0.0, 2.4, 1.4),
+        (49, 0, 66, 4, 5, 8, -1.6, 0.0, 0.4),
+        (31, 11, 82, 11, 4, 12, 0.0, -1.4, 0.4),
     ),
     "noseSneer": (  # levator labii superioris alaeque nasi, with procerus
-        (14, -40, 92, 7, 8, 16, 0.6, 5.0, 0.8),
-        (10, -22, 92, 7, 9, 14, 0.2, 3.2, 1.4),
-        (20, -22, 81, 7, 8, 12, -0.8, 4.0, 2.0),
-        (6, 3, 88, 5, 5, 10, 0.0, 0.6, 2.2),
-        (12, 15, 91, 8, 7, 12, -1.4, -3.4, 0.6),
+        (14, -41, 92, 7, 8, 16, 0.8, 6.4, 1.0),
+        (9, -22, 92, 7, 9, 14, 0.2, 4.4, 1.6),
+        (21, -24, 81, 6, 9, 12, -1.0, 5.4, 3.4),
+        (0, 2, 88, 6, 4.5, 10, 0.0, 0.0, 3.0),
+        (11, 14, 91, 8, 7, 12, -1.6, -4.6, 0.8),
+        (12, -1, 84, 4, 5, 10, 0.0, 1.0, 1.6),
     ),
-    "noseSneer lip": ((13, -60, 92, 9, 8, 16, 0.4, 3.6, 0.6),),
+    "noseSneer lip": ((13, -60, 92, 9, 9, 16, 0.4, 4.6, 0.6),),
     "mouthUpperUp": (  # levator labii superioris: the lip's lateral third rises most, the nasolabial fold deepens
-        (15, -42, 90, 6, 7, 14, 0.6, 2.0, 0.4),
-        (27, -45, 81, 7, 9, 14, 0.6, 2.6, 2.6),
+        (15, -42, 90, 6, 6, 14, 0.8, 2.6, 0.4),
+        (27, -42, 80, 7, 8, 14, 0.6, 4.0, 3.8),
+        (21.5, -54, 84, 2.8, 8, 12, 0.0, 1.5, -1.4),
     ),
     "mouthUpperUp lip": (
-        (14, -63, 92, 7, 8, 16, 0.6, 6.0, 1.2),
-        (0, -63, 95, 6, 8, 16, 0.0, 1.8, 0.4),
-        (24, -58, 84, 6, 7, 14, 0.4, 2.6, 0.4),
+        (15, -64, 92, 8, 8.5, 16, 0.8, 8.4, 1.4),
+        (0, -64, 95, 7, 8.5, 16, 0.0, 2.0, 0.5),
+        (24, -59, 84, 6, 8, 14, 0.4, 2.6, 0.4),
     ),
     "mouthSmile": (
         (27, -71, 80, 9, 8, 16, 6.0, 5.0, -2.5),
@@ -56,15 +60,9 @@ _PULLS = {
 }  # fmt: skip
 
 # Share of the open aperture that the upper and the lower lid travel at weight 1.
-LID_SHARES = {"eyeBlink": (0.9, 0.1), "eyeSquint": (0.10, 0.32), "cheekSquint": (0.0, 0.10)}
+LID_SHARES = {"eyeBlink": (0.9, 0.1), "eyeSquint": (0.16, 0.32), "cheekSquint": (0.0, 0.10)}
 JAW_HINGE = np.array([0.0, -16.0, 8.0])
-JAW_ANGLE = np.radians(20.0)
-
-
-def smoothstep(x: np.ndarray, low: float, high: float) -> np.ndarray:
-    """0 below `low`, 1 above `high`, smooth between (`low` > `high` turns it round)."""
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
+JAW_ANGLE = np.radians(16.0)
 
 
 class Expressions:
@@ -217,13 +215,13 @@ def _jaw_weight(template, half, right, parts):
     weight = smoothstep(below, 24, 44) * smoothstep(below, 106, 70) * smoothstep(template[:, 1], -160, -112)
     weight[(z < -20) | (template[:, 1] > -20)] = 0
     sign, q = _mouth_signs(half)
-    mid = smoothstep(q, 1.0, 0.6)
-    lips = np.where(sign > 0, 0.45 * (1 - mid), 0.45 + 0.55 * mid)
+    arch = np.sqrt(np.clip(1 - q**2, 0, 1))  # the opening is an ellipse
+    lips = np.where(sign > 0, 0.42 * (1 - arch) ** 1.5, 0.42 + 0.58 * arch)
     for row in range(len(half.mouth)):
         part = (1, 1, 1, 1, 1, 0.95, 0.7, 0.4)[row]
         for index in (half.mouth[row], right[half.mouth[row]]):
             weight[index] = part * lips + (1 - part) * weight[index]
-    weight[(template[:, 1] > -60)] *= 0.3
+    weight *= 1 - 0.7 * smoothstep(template[:, 1], -66, -54)
     for name in ("eye_left", "eye_right", "ear_left", "ear_right", "teeth_upper"):
         weight[parts[name]] = 0
     weight[parts["teeth_lower"]] = 1.0

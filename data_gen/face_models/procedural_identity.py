@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from data_gen.face_models import procedural_mesh, procedural_surface
-from data_gen.face_models.procedural_expression import lid_table, smoothstep, turn_lids
+from data_gen.face_models import procedural_surface
+from data_gen.face_models.procedural_expression import lid_table, turn_lids
+from data_gen.face_models.procedural_surface import smoothstep
 from data_gen.scene import ETHNICITIES, GENDERS, Identity, stream
 
 INF = np.inf

@@ -37,9 +37,9 @@ def lid_curve(fraction: np.ndarray, upper: bool) -> np.ndarray:
     f = np.asarray(fraction)
     line = INNER_CORNER + f[:, None] * (OUTER_CORNER - INNER_CORNER)
     if upper:
-        height = 5.9 * np.sin(np.pi * f**0.92) ** 0.78
+        height = 5.1 * np.sin(np.pi * f**0.92) ** 0.78
     else:
-        height = -5.0 * np.sin(np.pi * f**1.10) ** 0.85
+        height = -4.9 * np.sin(np.pi * f**1.10) ** 0.85
     return line + np.stack([np.zeros_like(f), height], -1)
 
 
@@ -129,10 +129,10 @@ def _background() -> np.ndarray:
     columns = [0.0]
     while columns[-1] < CHART_WIDTH:
         x = columns[-1]
-        columns.append(x + (3.0 if x < 42 else 3.0 + 0.055 * (x - 42)))
+        columns.append(x + (3.1 if x < 42 else 3.1 + 0.06 * (x - 42)))
     columns = np.array(columns) * CHART_WIDTH / columns[-1]
     levels = PchipInterpolator(
-        [118, 60, 30, 20, -25, -52, -80, -118, -122, -300][::-1], [14, 10, 5, 3.2, 2.9, 2.8, 3.4, 4.0, 6, 18][::-1]
+        [118, 60, 30, 20, -25, -52, -80, -118, -122, -300][::-1], [15, 11, 5, 3.3, 3.0, 2.9, 3.5, 4.2, 6, 20][::-1]
     )
     meridian = np.linspace(0, surface.meridian_length(), 2000)
     height = surface.skull(np.zeros_like(meridian), meridian)[:, 1]
@@ -144,28 +144,38 @@ def _background() -> np.ndarray:
     points = []
     for j, y in enumerate(rows):
         gap = y - rows[j - 1] if j else 8.0
-        for i, x in enumerate(columns):
+        edge = j in (0, len(rows) - 1)
+        shift = 0.5 if j % 2 and not edge else 0.0  # odd rows stand half a step aside, so that triangles are even
+        across = np.interp(np.arange(len(columns)) + shift, np.arange(len(columns)), columns)
+        if shift:
+            across = np.concatenate([[0.0], across[:-1], [CHART_WIDTH]])
+        for i, x in enumerate(across):
             stride = 1 if gap > 6 or x < 62 else 2 if x < 120 else 4 if gap < 4 else 2
-            edge = j in (0, len(rows) - 1)
-            thin = y < 45 and i % max(1, round(30 / y)) and i != len(columns) - 1  # sections shrink towards the crown
-            if (edge or j % stride == 0) and not thin:
+            thin = y < 45 and i % max(1, round(30 / y)) and i != len(across) - 1  # sections shrink towards the crown
+            if (edge or (j // 2 if shift else j) % stride == 0 or (j % 2 == 0 and j % stride == 0)) and not thin:
                 points.append((x, y))
     points = np.array(points)
-    nose = [(x, y) for x in np.arange(0.0, 22.5, 2.3) for y in np.arange(-27.0, -53.0, -2.1)]
+    nose = [
+        (0.0 if i == 0 else (i - 0.5 * (j % 2) * (i > 0)) * 2.3, -27.0 - 2.0 * j) for j in range(13) for i in range(11)
+    ]
     nose = _to_chart(np.array(nose))
-    lower, upper = nose.min(0) - 1.2, nose.max(0) + 1.2
+    lower, upper = nose.min(0) - 1.4, nose.max(0) + 1.2
     inside = ((points > lower) & (points < upper)).all(-1)
     return np.concatenate([points[~inside], nose])
 
 
 def _outside(points: np.ndarray, loop: np.ndarray, gap: float) -> np.ndarray:
-    """Which points lie at least `gap` outside a closed convex loop."""
-    ahead = np.roll(loop, -1, 0) - loop
-    normal = np.stack([ahead[:, 1], -ahead[:, 0]], -1)
-    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
-    area = 0.5 * (loop[:, 0] * np.roll(loop[:, 1], -1) - np.roll(loop[:, 0], -1) * loop[:, 1]).sum()
-    side = ((points[:, None] - loop[None]) * normal[None]).sum(-1) * np.sign(area)  # [n, k]
-    return side.max(1) > gap
+    """Which points lie outside a closed loop and at least `gap` from it."""
+    ahead = np.roll(loop, -1, 0)
+    px, py = points[:, None, 0], points[:, None, 1]
+    crosses = (loop[:, 1] > py) != (ahead[:, 1] > py)  # [n, k]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        at = loop[:, 0] + (py - loop[:, 1]) / (ahead[:, 1] - loop[:, 1]) * (ahead[:, 0] - loop[:, 0])
+    inside = (crosses & (px < at)).sum(1) % 2 == 1
+    edge = ahead - loop
+    along = ((points[:, None] - loop) * edge).sum(-1) / (edge**2).sum(-1)
+    nearest = loop + np.clip(along, 0, 1)[..., None] * edge
+    return ~inside & (np.linalg.norm(points[:, None] - nearest, axis=-1).min(1) >= gap)
 
 
 def _strips(loops: np.ndarray, closed: bool) -> np.ndarray:
@@ -193,8 +203,8 @@ def half() -> Half:
 
     outer = np.concatenate([eye[-1], mouth[-1], np.arange(first, len(chart))])
     triangles = outer[Delaunay(chart[outer]).simplices]
-    hole = np.isin(triangles, eye[-1]).all(1) | np.isin(triangles, mouth[-1]).all(1)
-    triangles = triangles[~hole]
+    centre = chart[triangles].mean(1)
+    triangles = triangles[_outside(centre, eye_chart[-1], 0.0) & _outside(centre, mirrored, 0.0)]
     triangles = np.concatenate([triangles, _strips(eye, True), _strips(mouth, False)])
 
     crown = len(chart)
@@ -245,9 +255,9 @@ def _shape_lips(vertices: np.ndarray, mouth: np.ndarray, q: np.ndarray) -> np.nd
     x, open_ = MOUTH_CORNER[0] * q, np.clip(1 - q**2, 0, None)
     border_z = v[mouth[4], 2]
     line_z = 0.5 * (border_z + border_z[::-1]) - 0.2 - 0.6 * open_**0.5
-    v[mouth[2]] = np.stack([x, meet + 0.1 * sign * open_**0.25, line_z], -1)
+    v[mouth[2]] = np.stack([x, meet + 0.02 * sign * open_**0.25, line_z], -1)
     swell = np.where(sign > 0, 1.9, 3.0) * open_**0.7
     v[mouth[3]] = 0.5 * (v[mouth[2]] + v[mouth[4]]) + np.stack([0 * x, 0 * x, swell], -1)
-    v[mouth[1]] = v[mouth[2]] + np.stack([-0.02 * x, 0.15 * sign * open_, -3.5 + 0 * x], -1)
+    v[mouth[1]] = v[mouth[2]] + np.stack([-0.02 * x, -0.35 * sign * open_**0.5, -3.5 + 0 * x], -1)
     v[mouth[0]] = v[mouth[2]] + np.stack([-0.06 * x, 3.0 * sign * open_**0.5, -8.0 + 0 * x], -1)
     return v

@@ -19,10 +19,10 @@ MOUTH_Y = -70.0
 _SECTIONS = np.array([
     # yf     zf    ys     w     zc     yb     zb    cf     cb
     [115.0, -12.0, 115.0, 0.0, -13.0, 115.0, -14.0, 0.00, 0.00],
-    [111.5, 19.0, 111.5, 24.0, -13.0, 110.5, -42.0, 0.00, 0.00],
-    [103.0, 45.0, 103.0, 44.0, -14.0, 101.0, -68.0, 0.00, 0.00],
-    [89.0, 66.0, 89.0, 60.0, -14.0, 87.0, -86.0, -0.01, 0.00],
-    [70.0, 80.0, 70.0, 70.0, -14.0, 69.0, -95.0, -0.02, -0.01],
+    [111.5, 16.0, 111.5, 24.0, -13.0, 110.5, -42.0, 0.00, 0.00],
+    [103.0, 42.0, 103.0, 44.0, -14.0, 101.0, -68.0, 0.00, 0.00],
+    [89.0, 63.5, 89.0, 60.0, -14.0, 87.0, -86.0, -0.01, 0.00],
+    [70.0, 78.5, 70.0, 70.0, -14.0, 69.0, -95.0, -0.02, -0.01],
     [50.0, 89.0, 50.0, 75.0, -12.0, 50.0, -98.5, -0.02, -0.01],
     [32.0, 91.5, 32.0, 75.5, -9.0, 32.0, -98.0, -0.02, 0.00],
     [18.0, 92.0, 17.0, 74.0, -6.0, 17.0, -95.0, -0.01, 0.00],
@@ -48,8 +48,8 @@ _SECTIONS = np.array([
 # Strokes: push a Gaussian neighbourhood of a point. (name, x, y, z, sigma x, y, z, push x, y, z); x > 0 is mirrored.
 _STROKES = (
     ("forehead eminence", 24, 58, 84, 20, 18, 40, 0.0, 0, 2.0),
-    ("temporal line", 54, 40, 58, 9, 26, 14, 1.6, 0, 2.4),
-    ("temple hollow", 66, 14, 44, 14, 18, 15, -5.5, 0, -2.5),
+    ("temporal line", 54, 40, 58, 12, 26, 18, 0.8, 0, 1.2),
+    ("temple hollow", 66, 14, 44, 16, 18, 17, -4.0, 0, -1.6),
     ("brow ridge", 25, 19, 86, 15, 7.5, 18, 0.3, 0, 1.8),
     ("brow tail", 47, 17, 68, 9, 8, 14, 2.0, 0, 3.8),
     ("glabella", 0, 17, 91, 10, 8, 20, 0.0, 0, 1.2),
@@ -57,10 +57,10 @@ _STROKES = (
     ("inner orbit", 17, 5, 80, 6, 7.5, 14, 0.0, 0, -6.5),
     ("orbit rim side", 54, 2, 55, 6, 13, 12, 1.0, 0, -1.5),
     ("tear trough", 24, -13, 78, 9, 5, 14, 0.0, 0, -2.4),
-    ("cheekbone", 47, -24, 66, 14, 11, 16, 2.4, 0, 5.0),
-    ("zygomatic arch", 66, -18, 30, 8, 7, 24, 1.8, 0, 0.6),
+    ("cheekbone", 46, -25, 66, 15, 13, 18, 1.8, 0, 4.2),
+    ("zygomatic arch", 66, -16, 30, 10, 11, 26, 1.2, 0, 0.4),
     ("apple of the cheek", 33, -35, 76, 13, 13, 16, 0.4, 0, 3.2),
-    ("hollow below cheekbone", 55, -52, 48, 12, 14, 20, -4.2, 0, -3.4),
+    ("hollow below cheekbone", 55, -54, 48, 13, 15, 20, -1.6, 0, -1.2),
     ("canine fossa", 19, -30, 82, 7, 10, 12, 0.0, 0, -2.2),
     ("muzzle", 0, -66, 88, 22, 17, 26, 0.0, 0, 3.4),
     ("corner hollow", 32, -74, 78, 7, 10, 14, -0.5, 0, -2.6),
@@ -144,6 +144,12 @@ def front_coordinates(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndar
     return np.where(np.asarray(x) < 1e-3, 0.0, found[..., 0]), found[..., 1]
 
 
+def smoothstep(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    """0 below `low`, 1 above `high`, smooth between (`low` > `high` turns it round)."""
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
 def _smin(a, b, k):
     h = np.clip(0.5 + 0.5 * (b - a) / k, 0, 1)
     return b + (a - b) * h - k * h * (1 - h)
@@ -182,7 +188,9 @@ def _nose(p: np.ndarray) -> np.ndarray:
     wing = _smin(
         _ellipsoid(p, (11.4, -40.8, 90.0), (6.0, 6.8, 9.5)), _cone(p, (13, -40.0, 87), (6, -36.5, 98), 4.4, 5.8), 4.0
     )
-    return _smin(d, wing, 4.0)
+    d = _smin(d, wing, 4.0)
+    nostril = _cone(p, (6.6, -50.5, 92.0), (4.6, -43.5, 100.0), 3.0, 2.2)
+    return -_smin(-d, nostril, 1.6)
 
 
 def sculpt(p: np.ndarray) -> np.ndarray:
@@ -224,11 +232,13 @@ def _with_eye_bulge(q):
 
 def _with_nose(q):
     near = (np.abs(q[:, 0]) < 26) & (q[:, 1] < 24) & (q[:, 1] > -62) & (q[:, 2] > 60)
-    p = q[near].copy()
-    ground = p[:, 2].copy()
-    p[:, 2] = 122.0
-    for _ in range(60):  # sphere tracing towards -z: the first surface met is the skin
-        to_ground = (p[:, 2] - ground) * 0.85
-        p[:, 2] -= np.clip(_smin(_nose(p), to_ground, 4.0), 0.0, None) * 0.8
-    q[near] = p
+    ground = q[near]
+    # Rays come from the front, and from below under the tip: the nostrils are seen from there.
+    rise = 0.62 * smoothstep(ground[:, 1], -37, -46) * smoothstep(ground[:, 1], -61, -50)
+    ray = np.stack([0 * rise, -rise, 1 + 0 * rise], -1)
+    height = np.full(len(ground), 36.0)
+    for _ in range(90):  # sphere tracing towards the face: the first surface met is the skin
+        p = ground + height[:, None] * ray
+        height -= np.clip(_smin(_nose(p), 0.85 * height, 4.0), 0.0, None) * 0.6
+    q[near] = ground + height[:, None] * ray
     return q
