@@ -4,6 +4,7 @@
 """
 
 import functools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ NEUTRAL_PROTOCOL = {
 }
 
 
-def main(workdir: Path, split: str) -> dict[str, Any]:
+def main(workdir: str | os.PathLike, split: str) -> dict[str, Any]:
     """Evaluates the last checkpoint of `workdir` on `split` and writes `evaluation.json` and `predictions_<split>.npz`.
 
     A model that can use a neutral reference is evaluated with and without; the headline is with it, fixed here and

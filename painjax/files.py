@@ -2,11 +2,12 @@
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
+def write_atomically(path: str | os.PathLike, content: str | bytes) -> None:
     """Writes `content` under a temporary name beside `path` and moves it there; text is UTF-8."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -15,7 +16,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     partial.replace(path)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: str | os.PathLike, value: Any) -> None:
     """Writes `value` as indented JSON; NaN becomes null, which JSON has and NaN it has not."""
     write_atomically(path, json.dumps(jsonable(value), indent=1, allow_nan=False) + "\n")
 

@@ -5,6 +5,7 @@ A metric that its data do not define (a correlation with a constant, an AUROC wi
 """
 
 import dataclasses
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -99,7 +100,7 @@ class Predictions:
         order = np.unique(joined["index"], return_index=True)[1]
         return cls(**{name: values[order] for name, values in joined.items()})
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | os.PathLike) -> None:
         """Writes all arrays to `path` (.npz), whole or not at all."""
         path = Path(path)
         partial = path.with_name(f".{path.name}.partial")
@@ -108,7 +109,7 @@ class Predictions:
         partial.replace(path)
 
     @classmethod
-    def load(cls, path: Path) -> "Predictions":
+    def load(cls, path: str | os.PathLike) -> "Predictions":
         """Reads what `save` wrote."""
         with np.load(path, allow_pickle=False) as arrays:
             return cls(**{f.name: arrays[f.name] for f in dataclasses.fields(cls)})
