@@ -33,8 +33,8 @@ def aim(view: View, neutral_landmarks: np.ndarray, size: int) -> Camera:
     brow, chin = neutral_landmarks[17:27].mean(0), neutral_landmarks[8]
     face_height = 1.45 * np.linalg.norm(brow - chin)  # hairline to chin is about 1.45 times brow to chin
     ear_depth = neutral_landmarks[[0, 16]].mean(0)[2]
-    target = np.array([neutral_landmarks[[27, 28, 29, 30, 8]].mean(0)[0], 0.62 * brow[1] + 0.38 * chin[1], 0.0])
-    target[2] = 0.55 * brow[2] + 0.45 * ear_depth
+    target = np.array([neutral_landmarks[[27, 28, 29, 30, 8]].mean(0)[0], 0.69 * brow[1] + 0.31 * chin[1], 0.0])
+    target[2] = 0.42 * brow[2] + 0.58 * ear_depth  # the middle of the head, so that turned faces stay centred
     distance = face_height / (2 * np.tan(np.radians(view.fov) / 2) * view.fill)
     yaw, pitch = np.radians(view.yaw), np.radians(view.pitch)
     back = np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])

@@ -365,7 +365,7 @@ def _direction(azimuth: float, elevation: float) -> np.ndarray:
 
 
 def _light_color(kelvin: float) -> np.ndarray:
-    """(3,) linear RGB of a black body, Planck's law at 600, 550 and 450 nm, after the camera's white balance; green 1."""
+    """(3,) linear RGB of a black body (Planck at 600, 550, 450 nm) after the white balance; green is 1."""
     c2, wavelength = 1.4388e-2, np.array([600e-9, 550e-9, 450e-9])
     ratio = np.expm1(c2 / (wavelength * WHITE_BALANCE_KELVIN)) / np.expm1(c2 / (wavelength * kelvin))
     return (ratio / ratio[1]) ** (1 - WHITE_BALANCE)

@@ -100,7 +100,7 @@ void main() {
     vec3 occlusion = pow(vec3(open), mix(vec3(1.0), vec3(0.75, 1.0, 1.05), skin)); // creases glow red, not grey
     vec3 ambient = mix(ambient_down, ambient_up, 0.5 + 0.5 * n.y) * occlusion;
     // at grazing angles the room mirrors in the skin's film
-    float rim = (0.028 + pow(1.0 - n_v, 5.0) * 0.5) * (1.0 - roughness) * open;
+    float rim = (0.028 + pow(1.0 - n_v, 5.0) * 0.25) * (1.0 - roughness) * open;
     vec3 linear = exposure * (albedo * (diffuse + ambient) + gloss + ambient_up * rim);
 
     // the shoulder of film: highlights roll off instead of clipping

@@ -12,6 +12,8 @@ from data_gen.face_models import Topology
 from data_gen.textures.noise import smoothstep
 
 EYE_DISTANCE_MM = 63.0  # adult interpupillary distance
+BROW_OVERHANG_MM = 5.0  # hairs start this far inside the innermost brow landmark ...
+BROW_GAP_MM = 20.0  # ... if the brows stay this far apart
 FAR = 99.0  # distance given to points that cannot belong to a feature
 
 
@@ -79,7 +81,10 @@ def locate(topology: Topology, positions: np.ndarray, normals: np.ndarray) -> An
         fields["eye_x"][local] = side * (xy[local, 0] - center[0])
         fields["eye_y"][local] = xy[local, 1] - center[1]
         local = mine & _box(xy, brow[:, :2], 16)
-        curve = _open(brow[:, :2] - (0.0, 1.0))
+        inward = brow[0, :2] - brow[1, :2]
+        overhang = min(BROW_OVERHANG_MM, max(abs(brow[0, 0]) - BROW_GAP_MM / 2, 0.1))
+        start = brow[0, :2] + overhang * inward / np.linalg.norm(inward)
+        curve = _open(np.concatenate([start[None], brow[:, :2]]) - (0.0, 1.0))
         at, distance, above = _along(xy[local], curve)
         fields["brow_along"][local] = at
         fields["brow_across"][local] = distance * np.sign(above)

@@ -6,14 +6,14 @@ from data_gen.scene import ETHNICITIES, Identity, stream
 from data_gen.textures.anatomy import Anatomy
 from data_gen.textures.noise import noise, smoothstep
 
-IRIS_MM, PUPIL_MM = 5.9, 1.9  # radii
+IRIS_MM, PUPIL_MM = 5.9, 2.1  # radii
 IRIS_COLORS = {  # linear RGB
     "dark brown": (0.030, 0.014, 0.008),
     "brown": (0.075, 0.034, 0.015),
-    "hazel": (0.120, 0.080, 0.028),
-    "green": (0.120, 0.130, 0.060),
+    "hazel": (0.095, 0.058, 0.022),
+    "green": (0.090, 0.095, 0.050),
     "grey": (0.150, 0.180, 0.200),
-    "blue": (0.100, 0.170, 0.250),
+    "blue": (0.090, 0.140, 0.195),
 }
 IRIS_CHANCES = {  # in the order above
     "african": (0.8, 0.2, 0, 0, 0, 0),
@@ -53,7 +53,7 @@ def eyes(identity: Identity, points: np.ndarray, opening: np.ndarray) -> tuple[n
         angle = np.arctan2(y, x)
         ring = np.stack([np.cos(angle), np.sin(angle)], -1)
         corner = smoothstep(6.0, 12.0, radius)
-        white = np.array([0.62, 0.57, 0.53]) * (1 - yellow * np.array([0.1, 0.4, 1.5]))
+        white = np.array([0.47, 0.425, 0.40]) * (1 - yellow * np.array([0.1, 0.4, 1.5]))
         veins = np.maximum(noise(rng, p, 2.2), 0) * np.maximum(1 - 3 * np.abs(noise(rng, p, 1.6)), 0)
         sclera = white * np.exp(-(0.25 * corner + 0.5 * veins * corner)[:, None] * np.array([0.25, 0.9, 0.8]))
         fibre = noise(rng, ring * 6.0, 0.35) * 0.28 + noise(rng, ring * 6.0, 0.9) * 0.16
@@ -65,10 +65,10 @@ def eyes(identity: Identity, points: np.ndarray, opening: np.ndarray) -> tuple[n
         front = np.where(z > 0, edge[:, 0], 1.0)[:, None]
         painted = iris * (1 - front) + sclera * front
         up = p[:, 1] - opening[side]
-        shade = 1 - 0.55 * smoothstep(-4.0, 0.5, up)  # the upper lid and its lashes shade the ball
-        shade *= 1 - 0.2 * smoothstep(1.5, -0.5, p[:, 1] - opening[2 + side])
+        shade = 1 - 0.6 * smoothstep(-5.0, 0.0, up)  # the upper lid and its lashes shade the ball
+        shade *= 1 - 0.3 * smoothstep(2.0, -0.5, p[:, 1] - opening[2 + side])
         color[mine] = painted * shade[:, None]
-    return color, np.full(len(points), 0.10, np.float32)
+    return color, np.full(len(points), 0.20, np.float32)
 
 
 def teeth(identity: Identity, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ CHANCES = {  # in the order above
     "middle_eastern": (0.5, 0.38, 0.12, 0, 0, 0),
     "south_asian": (0.82, 0.18, 0, 0, 0, 0),
 }
-GREY = np.array([0.46, 0.45, 0.44])
+GREY = np.array([0.34, 0.33, 0.32])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,10 +95,9 @@ def coverage(hair: Hair, face: Anatomy) -> np.ndarray:
 def _ear(face: Anatomy) -> np.ndarray:
     x, y, z = face.points.T
     ear_y = face.landmarks[[0, 16], 1].mean()
-    beside = (z > -45) & (z < 5)
-    above = beside & (y > ear_y + 25) & (y < ear_y + 45)
-    side = np.abs(x[above]).max(initial=0.0) + 1.0
-    return beside & (np.abs(x) > side) & (y < ear_y + 24) & (y > ear_y - 80)
+    above = (z > -45) & (z < 5) & (y > ear_y + 25) & (y < ear_y + 45)
+    side = np.abs(x[above]).max(initial=0.0) - 6.0
+    return (z > -42) & (z < 4) & (np.abs(x) > side) & (y < ear_y + 9) & (y > ear_y - 80)
 
 
 def paint_scalp(
@@ -119,28 +118,30 @@ def paint_scalp(
     x, y, z = points.T
     # strands run away from a parting near the crown; across them the picture changes fast, along them slowly
     around = np.arctan2(x - 8.0, z + 30.0 + 0.35 * (y - 70))
-    across = np.stack([np.cos(around) * 60, np.sin(around) * 60], -1)
+    across = np.stack([np.cos(around) * 70, np.sin(around) * 70], -1)
     along = np.linalg.norm(points - [8.0, 105.0, -30.0], axis=-1)
-    comb = np.column_stack([across + 2.0 * noise(rng, points, 18.0)[:, None], along * 0.10]).astype(np.float32)
-    straight = 0.6 * noise(rng, comb, 0.9) + 0.5 * noise(rng, comb, 2.5) + 0.25 * noise(rng, comb, 8.0)
-    curly = 0.7 * noise(rng, points, 2.2) + 0.5 * rng.standard_normal(len(near), dtype=np.float32)
+    comb = np.column_stack([across + 0.9 * noise(rng, points, 26.0)[:, None], along * 0.06]).astype(np.float32)
+    straight = 0.55 * noise(rng, comb, 0.8) + 0.5 * noise(rng, comb, 2.0) + 0.3 * noise(rng, comb, 6.0)
+    curly = 0.6 * noise(rng, points, 2.2) + 0.6 * rng.standard_normal(len(near), dtype=np.float32)
     strand = straight * (1 - hair.curl) + curly * hair.curl
     jagged = 1.7 * noise(rng, comb, 1.6) + 2.5 * noise(rng, points, 14.0) + 0.8 * rng.standard_normal(len(near))
     soft = 3.0 if hair.hairline < 80 else 7.0
     opacity = smoothstep(-1.0 - soft, soft, inside + jagged).astype(np.float32)
     opacity *= 1 - 0.35 * hair.bald * (strand < -0.3)
-    tint = hair_color(hair, strand, rng.standard_normal(len(near), dtype=np.float32))
+    tint = hair_color(hair, strand, 0.7 * strand + 0.5 * noise(rng, points, 20.0))
     out, total, height = color.copy(), np.zeros(len(color), np.float32), np.zeros(len(color), np.float32)
     out[near] = color[near] * (1 - opacity[:, None]) + tint * opacity[:, None]
-    total[near], height[near] = opacity, 0.35 * opacity * strand
+    total[near], height[near] = opacity, 0.12 * opacity * strand
     return out, total, height
 
 
 def hair_color(hair: Hair, strand: np.ndarray, salt: np.ndarray) -> np.ndarray:
-    """(P, 3) linear RGB: strands lighter and darker, grey ones among them."""
-    grey = smoothstep(-0.8, 0.8, (hair.grey * 2 - 1) * 2.0 + 0.5 * salt)[:, None] if hair.grey > 0.02 else 0.0
+    """(P, 3) linear RGB: strands lighter and darker, `hair.grey` of them grey where `salt` (unit variance) is high."""
+    grey = 0.0
+    if hair.grey > 0.02:
+        grey = smoothstep(-1.0, 1.0, 3.2 * (hair.grey - 0.5) + 0.8 * salt)[:, None]
     base = hair.color * (1 - grey) + GREY * grey
-    return (base * np.exp(0.32 * np.clip(strand, -2.5, 2))[:, None]).astype(np.float32)
+    return (base * np.exp(0.30 * np.clip(strand, -2.5, 1.5))[:, None]).astype(np.float32)
 
 
 def displacement(identity: Identity, hair: Hair, face: Anatomy) -> np.ndarray:
@@ -159,34 +160,31 @@ def paint_brows(identity: Identity, hair: Hair, face: Anatomy, color: np.ndarray
     rng = stream(identity.seed, "brows")
     male, age = GENDERS[identity.gender] == "male", identity.age
     half = (rng.uniform(3.6, 5.2) if male else rng.uniform(2.2, 3.6)) * (1 - 0.1 * (age > 65))
-    count = int((230 if male else 190) * rng.uniform(0.8, 1.15) * (1 - 0.3 * smoothstep(55.0, 85.0, np.float64(age))))
-    near = np.flatnonzero((face.brow_along >= -3) & (np.abs(face.brow_across) < 13) & (face.front > 0.05))
+    count = int((200 if male else 165) * rng.uniform(0.8, 1.15) * (1 - 0.3 * smoothstep(55.0, 85.0, np.float64(age))))
+    near = np.flatnonzero((np.abs(face.brow_across) < 13) & (face.front > 0.05))
     along, across = face.brow_along[near], face.brow_across[near]
-    keep = np.ones(len(near), np.float32)
+    keep, shade = np.ones(len(near), np.float32), np.zeros(len(near), np.float32)
     for is_right in (True, False):
         side = face.right[near] == is_right
-        start = rng.uniform(0, 1, count) ** 0.9 * face.brow_length * 0.93
-        part = start / face.brow_length
-        thick = half * np.interp(part, [0, 0.15, 0.6, 1], [0.75, 1.0, 0.85, 0.25])
+        part = rng.beta(1.25, 1.15, count)
+        start = part * face.brow_length * 0.95
+        thick = half * np.interp(part, [0, 0.2, 0.6, 1], [0.55, 1.0, 0.8, 0.2])
         offset = rng.triangular(-1, -0.1, 1, count) * thick - 0.5
-        slope = np.radians(
-            np.interp(part, [0, 0.25, 0.6, 1], [72, 38, 14, -4]) + rng.normal(0, 9, count) - 14 * offset / half
-        )
-        length = rng.uniform(4.5, 8.5, count) * (1 - 0.35 * part)
+        slope = np.interp(part, [0, 0.25, 0.6, 1], [72, 38, 14, -4]) + rng.normal(0, 9, count)
+        slope = np.radians(slope - 14 * offset / half)
+        length = rng.uniform(4.0, 8.0, count) * (1 - 0.35 * part)
         a, b = along[side, None] - start, across[side, None] - offset
         t = np.clip(a * np.cos(slope) + b * np.sin(slope), 0, length)
         away = np.hypot(a - t * np.cos(slope), b - t * np.sin(slope))
-        width = 0.42 * (1.1 - 0.6 * t / length)
-        keep[side] = np.prod(1 - 0.62 * smoothstep(1.9, 0.4, away / width), axis=1)
-    under = (
-        np.exp(-((across / half) ** 2))
-        * smoothstep(-2, 6, along)
-        * smoothstep(face.brow_length, 0.7 * face.brow_length, along)
-    )
-    opacity = (1 - keep * (1 - 0.28 * under))[:, None]
-    tint = np.where(hair.color.mean() > 0.08, 0.55, 0.9) * hair_color(
-        dataclasses.replace(hair, grey=0.6 * hair.grey), np.zeros(len(near)), rng.standard_normal(len(near))
-    )
+        opaque = 0.55 * smoothstep(1.9, 0.4, away / (0.42 * (1.1 - 0.6 * t / length)))  # [P, strokes]
+        keep[side] = np.prod(1 - opaque, axis=1)
+        shade[side] = (opaque @ rng.normal(0, 1, count)) / np.maximum(opaque.sum(1), 0.3)
+    under = np.exp(-((across / half) ** 2)) * smoothstep(2, 14, along)
+    under *= smoothstep(face.brow_length, 0.7 * face.brow_length, along)
+    opacity = (1 - keep * (1 - 0.25 * under))[:, None]
+    grey = dataclasses.replace(hair, grey=0.5 * hair.grey)
+    fair = float(smoothstep(0.03, 0.12, hair.color.mean()))
+    tint = (0.85 - 0.35 * fair) * hair_color(grey, 0.5 * shade, shade) + 0.004
     out = color.copy()
     out[near] = color[near] * (1 - opacity) + tint * opacity
     return out

@@ -56,7 +56,7 @@ def paint(identity: Identity, face_model: FaceModel, size: int) -> Texture:
     color = hair.paint_brows(identity, look, face, color)
     color, hairy, strands = hair.paint_scalp(identity, look, face, color)
     subsurface = 1 - hairy
-    roughness = roughness * (1 - hairy) + 0.48 * hairy
+    roughness = roughness * (1 - hairy) + 0.72 * hairy
     height = height * (1 - hairy) + strands
     cloth, dress = clothes(identity, board, face)
     color = color * (1 - cloth[:, None]) + dress * cloth[:, None]

@@ -95,7 +95,7 @@ def _flush(rng, layers: Layers, face: Anatomy, strength: float, old: float) -> N
     )
     ears = ears * smoothstep(-60, -45, z)
     mottle = 1 + 0.3 * noise(rng, face.points, 7.0)
-    layers.blood += strength * (0.26 * cheek + (0.30 + 0.15 * old) * tip + 0.12 * jaw + 0.32 * ears) * mottle
+    layers.blood += strength * (0.26 * cheek + (0.22 + 0.10 * old) * tip + 0.12 * jaw + 0.32 * ears) * mottle
     oily = np.exp(-((x / 24) ** 2) - ((y - 45) / 22) ** 2) * face.front + tip + 0.6 * jaw
     layers.roughness -= (0.13 - 0.05 * old) * np.clip(oily, 0, 1)
 

@@ -1,0 +1,241 @@
+"""Pixels against geometry: what the projection says must be where the rasteriser put it."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_gen import camera as cameras
+from data_gen import face_models, scene
+from data_gen.face_models import MATERIALS, Topology
+from data_gen.render import Renderer
+from data_gen.textures import Texture
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZE = 128
+LIGHT = scene.Light(key_azimuth=0, key_elevation=20, key=1.0, fill=0.5, ambient=0.5, kelvin=5500)
+BLUE = np.full((SIZE, SIZE, 3), (10, 20, 200), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return face_models.load("procedural")
+
+
+@pytest.fixture(scope="module")
+def renderer(model):
+    with Renderer(model.topology, SIZE) as renderer:
+        renderer.set_texture(Texture(np.full((64, 64, 3), 200, np.uint8)))
+        yield renderer
+
+
+@pytest.fixture(scope="module")
+def camera(model):
+    view = scene.View(id=0, yaw=25.0, pitch=5.0, fov=24.0, fill=0.8)
+    return cameras.aim(view, model.topology.template[model.topology.landmarks], SIZE)
+
+
+def sheet(z: float, half: float, x: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """A square facing +z."""
+    corners = np.array(
+        [[x - half, -half, z], [x + half, -half, z], [x + half, half, z], [x - half, half, z]], np.float32
+    )
+    return corners, np.array([[0, 1, 2], [0, 2, 3]], np.int32)
+
+
+def flat_topology(squares: list, materials: list[str]) -> Topology:
+    vertices = np.concatenate([corners for corners, _ in squares])
+    faces = np.concatenate([faces + 4 * i for i, (_, faces) in enumerate(squares)]).astype(np.int32)
+    uvs = np.tile(np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32), (len(squares), 1))
+    kinds = np.repeat([MATERIALS.index(m) for m in materials], 2).astype(np.int8)
+    return Topology(faces, uvs, faces, kinds, np.zeros(68, np.int32), vertices)
+
+
+def straight_camera(size: int = SIZE) -> cameras.Camera:
+    pose = np.eye(4)
+    pose[2, 3] = 1000.0
+    return cameras.Camera(pose, 20.0, size)
+
+
+def test_field_puts_every_visible_vertex_on_its_pixel(model, renderer, camera):
+    """Fields that hold each vertex's own projected x and y must read back as the pixel's position."""
+    vertices = model.topology.template
+    xy, depth = cameras.project(camera, vertices.astype(np.float64))
+    for axis in (0, 1):
+        field = renderer.field(vertices, xy[:, axis].astype(np.float32), camera)
+        centers = np.indices((SIZE, SIZE))[1 - axis] + 0.5
+        error = np.abs(field.values - centers)[field.mask]
+        assert np.median(error) < 0.02  # the rest: silhouettes, and perspective inside a triangle
+        assert np.quantile(error, 0.99) < 0.5
+    ahead = renderer.field(vertices, depth.astype(np.float32), camera)
+    np.testing.assert_allclose(ahead.values[ahead.mask], ahead.depth[ahead.mask], rtol=1e-4)
+
+
+def test_square_covers_exactly_its_pixels():
+    """40 x 20 mm seen from 1000 mm: edges by the pinhole formula, with half-integer pixel centres and y down."""
+    corners, faces = sheet(0.0, 1.0)
+    corners = corners * (40, 20, 1) + np.array([30, 15, 0], np.float32)
+    topology = flat_topology([(corners, faces)], ["skin"])
+    camera = straight_camera()
+    with Renderer(topology, SIZE) as renderer:
+        field = renderer.field(corners, np.ones(4, np.float32), camera)
+    focal = SIZE / 2 / np.tan(np.radians(10)) / 1000
+    center = np.arange(SIZE) + 0.5
+    columns = (center > SIZE / 2 + focal * -10) & (center < SIZE / 2 + focal * 70)
+    rows = (center > SIZE / 2 - focal * 35) & (center < SIZE / 2 + focal * 5)
+    np.testing.assert_array_equal(field.mask, rows[:, None] & columns)
+    np.testing.assert_array_equal(field.values, field.mask.astype(np.float32))
+
+
+def test_nearer_surface_hides_the_farther_and_depth_says_so():
+    near, far = sheet(100.0, 20.0), sheet(0.0, 60.0)
+    topology = flat_topology([far, near], ["skin", "eye"])
+    vertices = topology.template
+    with Renderer(topology, SIZE) as renderer:
+        field = renderer.field(vertices, np.repeat([1.0, 0.25], 4).astype(np.float32), straight_camera())
+    middle, beside = (SIZE // 2, SIZE // 2), (SIZE // 2, SIZE // 2 + 15)
+    assert field.values[middle] == 0.25 and field.depth[middle] == pytest.approx(900, abs=0.01)
+    assert field.values[beside] == 1.0 and field.depth[beside] == pytest.approx(1000, abs=0.01)
+    assert field.values[0, 0] == 0 and not field.mask[0, 0] and np.isinf(field.depth[0, 0])
+
+
+def test_field_is_linear_and_fine():
+    """A ramp reads back as a ramp, without gamma, light or 8-bit steps."""
+    corners, faces = sheet(0.0, 100.0)
+    with Renderer(flat_topology([(corners, faces)], ["skin"]), SIZE) as renderer:
+        field = renderer.field(corners, ((corners[:, 0] + 100) / 200).astype(np.float32), straight_camera())
+    row = field.values[SIZE // 2][field.mask[SIZE // 2]]
+    np.testing.assert_allclose(np.diff(row), np.diff(row).mean(), atol=1e-5)
+
+
+def test_skin_seen_from_behind_is_not_drawn_but_a_lash_is():
+    for material, drawn in (("skin", False), ("eye", False), ("lash", True), ("mouth", True)):
+        corners, faces = sheet(0.0, 50.0)
+        topology = flat_topology([(corners, faces[:, ::-1])], [material])
+        with Renderer(topology, SIZE) as renderer:
+            mask = renderer.field(corners, np.ones(4, np.float32), straight_camera()).mask
+        assert mask.any() == drawn, material
+
+
+def test_color_and_field_cover_the_same_pixels(model, renderer, camera):
+    vertices = model.topology.template
+    picture = renderer.color(vertices, camera, LIGHT, BLUE)
+    mask = renderer.field(vertices, np.zeros(len(vertices), np.float32), camera).mask
+    is_background = (picture == BLUE).all(-1)
+    assert not (is_background & mask)[1:-1, 1:-1].any()
+    outside = ~mask & ~is_background
+    assert outside.sum() < 0.03 * mask.sum()  # antialiased silhouettes reach half a pixel out
+    grown = np.pad(mask, 1)
+    grown = np.any(
+        [grown[1 + dy : SIZE + 1 + dy, 1 + dx : SIZE + 1 + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)], axis=0
+    )
+    assert not (outside & ~grown).any()
+
+
+def test_light_comes_from_where_the_scene_says(model, renderer, camera):
+    front = cameras.aim(cameras.FRONTAL, model.topology.template[model.topology.landmarks], SIZE)
+    vertices = model.topology.template
+    for azimuth, brighter in ((50.0, "right"), (-50.0, "left")):
+        light = scene.Light(azimuth, 10, 1.2, 0.2, 0.2, 5500)
+        picture = renderer.color(vertices, front, light, BLUE * 0).astype(float).mean(-1)
+        left, right = picture[:, : SIZE // 2].sum(), picture[:, SIZE // 2 :].sum()
+        assert (right > 1.1 * left) if brighter == "right" else (left > 1.1 * right)
+
+
+def test_warm_light_is_redder(model, renderer, camera):
+    warm, cool = (
+        renderer.color(model.topology.template, camera, scene.Light(0, 20, 1, 0.5, 0.5, kelvin), BLUE * 0).astype(float)
+        for kelvin in (3800, 7500)
+    )
+    assert warm[..., 0].sum() / warm[..., 2].sum() > 1.05 * cool[..., 0].sum() / cool[..., 2].sum()
+
+
+def test_no_light_changes_at_texture_seams():
+    """Two coplanar squares that share an edge but not their texture coordinates look like one."""
+    vertices = np.array([[-60, -60, 0], [0, -60, 0], [60, -60, 0], [-60, 60, 0], [0, 60, 20], [60, 60, 0]], np.float32)
+    faces = np.array([[0, 1, 4], [0, 4, 3], [1, 2, 5], [1, 5, 4]], np.int32)
+    shared = (vertices[:, :2] / 150 + 0.5).astype(np.float32)
+    split = np.concatenate([shared, shared + np.float32(0.01)])
+    split_faces = faces.copy()
+    split_faces[2:] += 6
+    pictures = []
+    for uvs, uv_faces in ((shared, faces), (split, split_faces)):
+        topology = Topology(faces, uvs, uv_faces, np.zeros(4, np.int8), np.zeros(68, np.int32), vertices)
+        with Renderer(topology, SIZE) as renderer:
+            renderer.set_texture(Texture(np.full((8, 8, 3), 180, np.uint8)))
+            pictures.append(renderer.color(vertices, straight_camera(), LIGHT, BLUE).astype(int))
+    assert np.abs(pictures[0] - pictures[1]).max() <= 1
+
+
+def test_texture_is_upright():
+    """Row 0 of the texture is v = 1, the top of the square."""
+    corners, faces = sheet(0.0, 60.0)
+    albedo = np.zeros((64, 64, 3), np.uint8)
+    albedo[:32], albedo[32:, :32] = (255, 0, 0), (0, 255, 0)
+    with Renderer(flat_topology([(corners, faces)], ["skin"]), SIZE) as renderer:
+        renderer.set_texture(Texture(albedo, roughness=np.full((64, 64), 255, np.uint8)))
+        picture = renderer.color(corners, straight_camera(), LIGHT, BLUE).astype(int)
+    up, low_left, low_right = picture[50, 64], picture[80, 50], picture[80, 78]
+    assert up[0] > 3 * up[1] and low_left[1] > 3 * low_left[0] and low_right.max() < 60
+
+
+_HASH = """
+import hashlib, numpy as np
+from data_gen import camera, face_models, scene
+from data_gen.render import Renderer
+from data_gen.textures import paint
+from data_gen.textures.background import background
+model, person = face_models.load("procedural"), scene.identity(3, 1)
+s = scene.scenes(3, 1)[1]
+vertices = model.neutral(person)
+with Renderer(model.topology, 96) as renderer:
+    renderer.set_texture(paint("procedural", person, model, 128))
+    c = camera.aim(s.view, vertices[model.topology.landmarks], 96)
+    picture = renderer.color(vertices, c, s.light, background(person.seed, 96))
+    field = renderer.field(vertices, vertices[:, 0] / 200 + 0.5, c)
+print(hashlib.sha256(picture.tobytes() + field.values.tobytes() + field.depth.tobytes()).hexdigest())
+"""
+
+
+def test_same_picture_in_every_process():
+    def run(threads: str) -> str:
+        environment = os.environ | {"LP_NUM_THREADS": threads, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": threads}
+        return subprocess.run(
+            [sys.executable, "-c", _HASH], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    first = run("1")
+    assert len(first.strip()) == hashlib.sha256().digest_size * 2
+    assert run("2") == first
+
+
+@pytest.mark.parametrize(
+    ("prepare", "environment"),
+    [
+        ("import sys; sys.modules['pyrender'] = None", {}),
+        ("", {"__EGL_VENDOR_LIBRARY_FILENAMES": "/nonexistent/no_driver.json"}),
+    ],
+    ids=["no pyrender", "no EGL driver"],
+)
+def test_without_opengl_the_message_says_what_to_install(prepare, environment):
+    code = f"""{prepare}
+import numpy as np
+from data_gen.face_models import Topology
+from data_gen.render import Renderer
+t = np.array([[0, 1, 2]], np.int32)
+Renderer(Topology(t, np.zeros((3, 2), np.float32), t, np.zeros(1, np.int8), np.zeros(68, np.int32), np.eye(3, dtype=np.float32)), 32)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("RuntimeError: No offscreen OpenGL")
+    assert "pip install 'painjax[generate]'" in last and "apt-get install libegl1 libgl1-mesa-dri libgles2" in last
