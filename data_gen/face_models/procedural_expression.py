@@ -50,7 +50,7 @@ _PULLS = {
     ),
     "mouthUpperUp lip": (
         (15, -64, 92, 8, 8.5, 16, 0.8, 8.4, 1.4),
-        (0, -64, 95, 7, 8.5, 16, 0.0, 2.0, 0.5),
+        (0, -64, 95, 7, 8.5, 16, 0.0, 4.2, 0.6),
         (24, -59, 84, 6, 8, 14, 0.4, 2.6, 0.4),
     ),
     "mouthSmile": (
@@ -210,20 +210,21 @@ def lid_table(template, sign, loop):
 
 
 def _jaw_weight(template, half, right, parts):
-    y, z = template[:, 1] - JAW_HINGE[1], template[:, 2] - JAW_HINGE[2]
-    below = np.degrees(np.arctan2(-y, z))  # 0 straight ahead of the hinge, 90 straight below it
-    weight = smoothstep(below, 24, 44) * smoothstep(below, 106, 70) * smoothstep(template[:, 1], -160, -112)
-    weight[(z < -20) | (template[:, 1] > -20)] = 0
+    """1 on the chin and lower lip, 0 above a line from the lips' corner to the ear and below the throat."""
+    x, y, z = np.abs(template[:, 0]), template[:, 1], template[:, 2]
+    lateral = np.clip(x - procedural_mesh.MOUTH_CORNER[0], 0, None)
+    line = procedural_mesh.MOUTH_CORNER[1] + 0.62 * lateral
+    width = 5.0 + 0.55 * lateral
+    weight = smoothstep(y - line, width, -width) * smoothstep(y, -165, -112) * smoothstep(z, -14, 34)
     sign, q = _mouth_signs(half)
     arch = np.sqrt(np.clip(1 - q**2, 0, 1))  # the opening is an ellipse
-    lips = np.where(sign > 0, 0.42 * (1 - arch) ** 1.5, 0.42 + 0.58 * arch)
+    lips = np.where(sign > 0, 0.5 * (1 - arch) ** 1.5, 0.5 + 0.5 * arch)
     for row in range(len(half.mouth)):
-        part = (1, 1, 1, 1, 1, 0.95, 0.7, 0.4)[row]
+        part = (1, 1, 1, 1, 1, 0.9, 0.55, 0.2)[row]
         for index in (half.mouth[row], right[half.mouth[row]]):
             weight[index] = part * lips + (1 - part) * weight[index]
-    weight *= 1 - 0.7 * smoothstep(template[:, 1], -66, -54)
     for name in ("eye_left", "eye_right", "ear_left", "ear_right", "teeth_upper"):
         weight[parts[name]] = 0
     weight[parts["teeth_lower"]] = 1.0
-    weight[parts["mouth"]] = smoothstep(template[parts["mouth"], 1], -66, -80)
+    weight[parts["mouth"]] = smoothstep(y[parts["mouth"]], -66, -80)
     return weight

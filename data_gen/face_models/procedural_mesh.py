@@ -15,9 +15,9 @@ from data_gen.face_models import procedural_surface as surface
 
 CHART_WIDTH = 265.0  # mm of half girth at the widest part of the face
 EYE_LOOP = 28
-EYE_OFFSETS = (-2.4, -1.2, 0.0, 1.3, 2.8, 4.8, 7.4, 10.5)  # mm outside the lid margin; negative: inside the lids
+EYE_OFFSETS = (-2.4, -1.2, 0.0, 1.3, 2.8, 4.5, 6.2, 8.0, 10.5)  # mm outside the lid margin; negative: inside the lids
 MOUTH_COLUMNS = 13
-INNER_CORNER, OUTER_CORNER = np.array([17.4, -2.2]), np.array([46.2, 0.6])
+INNER_CORNER, OUTER_CORNER = np.array([17.0, -2.4]), np.array([47.0, 0.8])
 MOUTH_CORNER = np.array([25.5, -71.2])
 
 
@@ -37,7 +37,7 @@ def lid_curve(fraction: np.ndarray, upper: bool) -> np.ndarray:
     f = np.asarray(fraction)
     line = INNER_CORNER + f[:, None] * (OUTER_CORNER - INNER_CORNER)
     if upper:
-        height = 5.1 * np.sin(np.pi * f**0.92) ** 0.78
+        height = 5.3 * np.sin(np.pi * f**0.92) ** 0.8
     else:
         height = -4.9 * np.sin(np.pi * f**1.10) ** 0.85
     return line + np.stack([np.zeros_like(f), height], -1)
@@ -98,7 +98,7 @@ def _mouth_loops() -> tuple[np.ndarray, np.ndarray]:
     normal = (border - centre) / np.array([27.0, 12.0]) ** 2
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     normal[[0, -1], 0] = 0
-    outside = [border + o * normal for o in (1.8, 4.2, 7.4)]
+    outside = [border + o * normal for o in (1.8, 4.0, 6.8)]
     return np.stack([inner2, inner1, inner, middle, border, *outside]), q
 
 
@@ -106,9 +106,9 @@ def _lip_relief(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """How far the skin about the mouth comes forward towards the vermilion, and the philtrum."""
     across = np.clip(1 - (x / 30.0) ** 2, 0, None) ** 0.9
     upper = 2.6 * np.exp(-(((y + 63.0) / 5.0) ** 2)) * across
-    lower = 2.4 * np.exp(-(((y + 78.0) / 4.0) ** 2)) * across
+    lower = 2.4 * np.exp(-(((y + 77.0) / 5.5) ** 2)) * across
     groove = np.exp(-((x / 2.6) ** 2)) - 0.75 * np.exp(-(((x - 5.0) / 2.2) ** 2))
-    return upper + lower - 1.0 * groove * np.exp(-(((y + 57.0) / 5.5) ** 2))
+    return upper + lower - 1.4 * groove * np.exp(-(((y + 57.0) / 5.5) ** 2))
 
 
 def _space(chart: np.ndarray) -> np.ndarray:
@@ -129,10 +129,10 @@ def _background() -> np.ndarray:
     columns = [0.0]
     while columns[-1] < CHART_WIDTH:
         x = columns[-1]
-        columns.append(x + (3.1 if x < 42 else 3.1 + 0.06 * (x - 42)))
+        columns.append(x + (3.2 if x < 42 else 3.2 + 0.075 * (x - 42)))
     columns = np.array(columns) * CHART_WIDTH / columns[-1]
     levels = PchipInterpolator(
-        [118, 60, 30, 20, -25, -52, -80, -118, -122, -300][::-1], [15, 11, 5, 3.3, 3.0, 2.9, 3.5, 4.2, 6, 20][::-1]
+        [118, 60, 30, 20, -25, -52, -80, -118, -122, -300][::-1], [9, 8, 5, 3.4, 3.1, 3.0, 3.6, 4.4, 8, 26][::-1]
     )
     meridian = np.linspace(0, surface.meridian_length(), 2000)
     height = surface.skull(np.zeros_like(meridian), meridian)[:, 1]
@@ -156,7 +156,7 @@ def _background() -> np.ndarray:
                 points.append((x, y))
     points = np.array(points)
     nose = [
-        (0.0 if i == 0 else (i - 0.5 * (j % 2) * (i > 0)) * 2.3, -27.0 - 2.0 * j) for j in range(13) for i in range(11)
+        (0.0 if i == 0 else (i - 0.5 * (j % 2) * (i > 0)) * 2.15, -28.0 - 1.85 * j) for j in range(14) for i in range(11)
     ]
     nose = _to_chart(np.array(nose))
     lower, upper = nose.min(0) - 1.4, nose.max(0) + 1.2
@@ -238,6 +238,9 @@ def _shape_lids(vertices: np.ndarray, eye: np.ndarray, eye_xy: np.ndarray) -> np
     ring = eye_xy[margin]
     medial = np.exp(-(((ring[:, 0] - INNER_CORNER[0]) / 4.0) ** 2))
     v[eye[margin]] = np.stack([ring[:, 0], ring[:, 1], surface.eye_shell(*ring.T) + 2.5 * medial], -1)
+    crease = np.sin(np.pi * np.clip((ring[:, 0] - 15) / 33, 0, 1)) ** 0.7 * (np.arange(len(ring)) < len(ring) // 2)
+    for loop, fold in ((margin + 3, -0.2), (margin + 4, -1.1), (margin + 5, 0.5)):  # the fold of the upper lid
+        v[eye[loop], 2] += fold * crease
     ray = v[eye[margin]] - surface.EYE
     distance = np.linalg.norm(ray, axis=-1, keepdims=True)
     v[eye[margin - 1]] = surface.EYE + ray / distance * np.minimum(distance - 0.6, surface.EYE_RADIUS + 0.15)

@@ -52,8 +52,8 @@ EAR_AXES = np.stack([  # rows: backwards along the auricle, up, outwards
     np.array([0.40, -0.18, -0.90]), np.array([0.06, 0.975, -0.21]), np.array([0.92, 0.03, 0.40]),
 ])  # fmt: skip
 _EAR_OUTLINE = np.array([
-    (3, 6), (2.5, 15), (5, 25), (12, 32.5), (21, 33), (29, 27), (33, 17), (33, 5), (30, -6), (25, -15), (20, -23), (13.5, -29),
-    (6.5, -29), (2.5, -22), (0, -13), (-2, -4),
+    (3, 6), (2.5, 15), (5, 25), (12, 32.5), (21, 33), (29, 27), (33, 17), (33, 5), (30, -6), (25.5, -15), (21, -23), (15, -28.5),
+    (8, -29.5), (2.5, -24.5), (0.5, -13), (-0.5, -4),
 ])  # fmt: skip
 _EAR_CENTRE = np.array([12.0, -1.0])
 _EAR_SCALE = np.array([0.0, 0.28, 0.46, 0.58, 0.70, 0.80, 0.90, 0.985, 1.04, 1.03, 0.93, 0.72, 0.50])
@@ -61,7 +61,7 @@ _EAR_RELIEF = np.array([-9.0, -7.5, -4.0, 1.2, 2.6, 1.0, 0.2, 2.8, 2.2, -0.5, -3
 _LOBE_RELIEF = np.array([-9.0, -7.0, -3.0, 0.2, 1.0, 1.3, 1.4, 1.2, 0.3, -2.0, -4.0, -8.0, -15.0])
 
 
-def ear(spokes: int = 30) -> Part:
+def ear(spokes: int = 32) -> Part:
     """Left ear: helix, scapha, antihelix, concha, tragus and lobe as one sheet that folds back into the head."""
     t = np.linspace(0, 1, len(_EAR_OUTLINE) + 1)
     outline = CubicSpline(t, np.concatenate([_EAR_OUTLINE, _EAR_OUTLINE[:1]]), bc_type="periodic")

@@ -10,8 +10,8 @@ import functools
 import numpy as np
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
-EYE = np.array([31.8, 0.0, 65.0])  # centre of the left eyeball
-EYE_RADIUS = 12.6
+EYE = np.array([32.0, 0.0, 65.0])  # centre of the left eyeball
+EYE_RADIUS = 12.9
 MOUTH_Y = -70.0
 
 # Sections from the crown to the shoulders. front: y, z; side: y, half width x, z of the widest point; back: y, z;
@@ -28,11 +28,11 @@ _SECTIONS = np.array([
     [18.0, 92.0, 17.0, 74.0, -6.0, 17.0, -95.0, -0.01, 0.00],
     [4.0, 87.0, 3.0, 72.0, -2.0, 3.0, -90.0, 0.00, 0.01],
     [-12.0, 83.5, -11.0, 70.0, 2.0, -12.0, -83.0, 0.00, 0.03],
-    [-28.0, 84.0, -24.0, 68.5, 7.0, -24.0, -76.0, 0.00, 0.06],
-    [-45.0, 87.0, -37.0, 65.5, 10.0, -36.0, -70.5, 0.01, 0.08],
-    [-60.0, 88.5, -49.0, 62.5, 11.0, -46.0, -67.0, 0.02, 0.09],
-    [-74.0, 88.5, -60.0, 59.5, 11.0, -55.0, -65.0, 0.04, 0.10],
-    [-88.0, 87.0, -70.0, 57.0, 10.0, -63.0, -64.5, 0.06, 0.10],
+    [-28.0, 84.0, -24.5, 68.6, 6.0, -24.0, -76.0, 0.00, 0.06],
+    [-45.0, 87.0, -38.0, 66.8, 9.0, -36.0, -70.5, 0.01, 0.08],
+    [-60.0, 88.5, -50.0, 64.4, 10.5, -46.0, -67.0, 0.02, 0.09],
+    [-74.0, 88.5, -60.5, 61.3, 11.0, -55.0, -65.0, 0.04, 0.10],
+    [-88.0, 87.0, -70.0, 58.0, 10.0, -63.0, -64.5, 0.06, 0.10],
     [-101.0, 85.5, -79.0, 54.5, 8.0, -71.0, -64.5, 0.08, 0.09],
     [-110.0, 79.0, -87.0, 52.0, 4.0, -79.0, -65.0, 0.10, 0.07],
     [-115.0, 66.0, -94.0, 50.0, -2.0, -87.0, -66.0, 0.11, 0.05],
@@ -51,28 +51,29 @@ _STROKES = (
     ("temporal line", 54, 40, 58, 12, 26, 18, 0.8, 0, 1.2),
     ("temple hollow", 66, 14, 44, 16, 18, 17, -4.0, 0, -1.6),
     ("brow ridge", 25, 19, 86, 15, 7.5, 18, 0.3, 0, 1.8),
-    ("brow tail", 47, 17, 68, 9, 8, 14, 2.0, 0, 3.8),
+    ("brow tail", 46, 17, 68, 10, 8, 14, 0.8, 0, 3.2),
     ("glabella", 0, 17, 91, 10, 8, 20, 0.0, 0, 1.2),
     ("orbit", 31, 2, 78, 13.5, 9.5, 18, 0.0, 0, -10.5),
     ("inner orbit", 17, 5, 80, 6, 7.5, 14, 0.0, 0, -6.5),
     ("orbit rim side", 54, 2, 55, 6, 13, 12, 1.0, 0, -1.5),
     ("tear trough", 24, -13, 78, 9, 5, 14, 0.0, 0, -2.4),
-    ("cheekbone", 46, -25, 66, 15, 13, 18, 1.8, 0, 4.2),
-    ("zygomatic arch", 66, -16, 30, 10, 11, 26, 1.2, 0, 0.4),
+    ("cheekbone", 45, -26, 66, 15, 14, 20, 1.2, 0, 3.6),
+    ("zygomatic arch", 66, -14, 30, 10, 13, 26, 0.6, 0, 0.2),
     ("apple of the cheek", 33, -35, 76, 13, 13, 16, 0.4, 0, 3.2),
-    ("hollow below cheekbone", 55, -54, 48, 13, 15, 20, -1.6, 0, -1.2),
+    ("hollow below cheekbone", 54, -56, 46, 14, 15, 22, -1.0, 0, -0.8),
     ("canine fossa", 19, -30, 82, 7, 10, 12, 0.0, 0, -2.2),
     ("muzzle", 0, -66, 88, 22, 17, 26, 0.0, 0, 3.4),
     ("corner hollow", 32, -74, 78, 7, 10, 14, -0.5, 0, -2.6),
-    ("sulcus under lip", 0, -87, 88, 15, 4.5, 16, 0.0, 0, -4.6),
+    ("sulcus under lip", 0, -87, 88, 15, 5.5, 16, 0.0, 0, -4.4),
     ("chin boss", 0, -100, 86, 13, 9, 16, 0.0, -0.6, 4.2),
     ("chin side", 15, -104, 80, 9, 8, 16, 1.4, 0, 2.0),
     ("prejowl", 33, -95, 62, 10, 8, 18, -1.5, 0.8, -1.6),
     ("masseter", 59, -62, 22, 9, 18, 14, 1.0, 0, 0.0),
-    ("angle of the jaw", 54, -78, 10, 8, 9, 12, 0.8, -1.0, 0.0),
-    ("hollow behind the jaw", 54, -74, -14, 10, 20, 10, -5.5, 0, 0.0),
+    ("angle of the jaw", 54, -77, 8, 9, 9, 13, 2.0, -1.5, 0.0),
+    ("hollow behind the jaw", 54, -72, -16, 10, 20, 10, -6.0, 0, 0.0),
+    ("below the jaw", 50, -98, 4, 14, 11, 20, -2.6, 0, 0.0),
     ("mastoid", 58, -36, -22, 10, 14, 12, 1.5, 0, 0.0),
-    ("under the jaw", 26, -112, 40, 14, 10, 18, -1.0, 2.5, 0.0),
+    ("under the jaw", 30, -108, 34, 15, 11, 20, -2.4, 2.5, 0.0),
     ("larynx", 0, -140, 34, 9, 11, 14, 0.0, 0, 2.6),
     ("sternomastoid", 38, -140, 12, 10, 34, 14, 2.0, 0, 2.5),
     ("throat hollow", 0, -182, 30, 10, 12, 14, 0.0, 0, -4.0),
@@ -183,7 +184,7 @@ def _nose(p: np.ndarray) -> np.ndarray:
     flank = _FLANK(p[:, 1])
     tent = _RIDGE(p[:, 1]) - flank * (np.sqrt(p[:, 0] ** 2 + 5.0**2) - 5.0)
     d = (p[:, 2] - tent) / np.sqrt(1 + flank**2)
-    d = _smin(d, _ellipsoid(p, (2.2, -36.5, 99.5), (8.4, 7.8, 9.6)), 5.0)  # tip, with its faint double dome
+    d = _smin(d, _ellipsoid(p, (1.8, -36.8, 99.5), (8.6, 7.4, 10.0)), 5.0)  # tip, with its faint double dome
     d = _smin(d, _cone(p, (0, -43.0, 100.5), (0, -49, 89.0), 3.4, 4.2), 3.5)  # columella
     wing = _smin(
         _ellipsoid(p, (11.4, -40.8, 90.0), (6.0, 6.8, 9.5)), _cone(p, (13, -40.0, 87), (6, -36.5, 98), 4.4, 5.8), 4.0
@@ -214,10 +215,16 @@ LID = 1.3  # mm of lid over the eyeball
 
 
 def eye_shell(x: np.ndarray, y: np.ndarray, lid: float = LID) -> np.ndarray:
-    """z of the sphere that the lids slide on, continued smoothly beyond its rim."""
-    r2 = (EYE_RADIUS + lid) ** 2 - (x - EYE[0]) ** 2 - (y - EYE[1]) ** 2
-    r2 = 0.5 * (r2 + np.sqrt(r2**2 + 30.0**2))
-    return EYE[2] + np.sqrt(r2)
+    """z of the shell that the lids slide on: a sphere, continued smoothly beyond its rim towards the corners.
+
+    Its sections at constant x are circles about the eye's horizontal axis, so that turning about it stays on the shell.
+    """
+    radius2 = _soft_positive((EYE_RADIUS + lid) ** 2 - (x - EYE[0]) ** 2, 40.0)
+    return EYE[2] + np.sqrt(_soft_positive(radius2 - (y - EYE[1]) ** 2, 6.0))
+
+
+def _soft_positive(a, softness):
+    return 0.5 * (a + np.sqrt(a**2 + softness**2))
 
 
 def _with_eye_bulge(q):
