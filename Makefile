@@ -11,7 +11,7 @@ TRAIN   ?=
 BIN      = $(VENV)/bin
 RUN      = $(BIN)/painjax
 DATA_DIR = $(or $(TFDS_DATA_DIR),$(HOME)/tensorflow_datasets)
-CONFIG   = --config.dataset.name=pain3d/$(DATASET) --config.dataset.data_dir=$(DATA_DIR) $(TRAIN)
+CONFIG   = --config.data.name=pain3d/$(DATASET) --config.data.data_dir=$(DATA_DIR) $(TRAIN)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: quickstart test install gl lint clean

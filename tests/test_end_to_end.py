@@ -27,7 +27,7 @@ def painjax(*arguments, check=True):
 def runs(tiny_dataset, tmp_path_factory):
     """Workdirs of a teacher and a student, trained for a few steps on pain3d/tiny."""
     folder = tmp_path_factory.mktemp("runs")
-    data = ["--config.dataset.name=pain3d/tiny", f"--config.dataset.data_dir={tiny_dataset.parents[2]}"]
+    data = ["--config.data.name=pain3d/tiny", f"--config.data.data_dir={tiny_dataset.parents[2]}"]
     size = ["--config.model.image_size=64"]
     painjax("train", "--config=configs/teacher.py:test", f"--workdir={folder}/teacher", *data, *size)
     painjax(
@@ -42,7 +42,7 @@ def test_training_leaves_what_it_promises(runs):
         lines = [json.loads(line) for line in (runs / run / "metrics.jsonl").read_text().splitlines()]
         steps = [line["step"] for line in lines]
         assert lines and steps == sorted(steps)
-        assert json.loads((runs / run / "config.json").read_text())["dataset"]["name"] == "pain3d/tiny"
+        assert json.loads((runs / run / "config.json").read_text())["data"]["name"] == "pain3d/tiny"
 
 
 def test_evaluation_has_every_number(runs):
@@ -97,7 +97,7 @@ def test_report_is_one_page_with_pictures(runs):
     [
         (["--config.optim.no_such_key=1"], "no_such_key"),
         (["--config.steps=many"], "steps"),
-        (["--config.dataset.name=pain3d/nothing"], "tfds build"),
+        (["--config.data.name=pain3d/nothing"], "tfds build"),
         (["--config.batch_size=7", "--config.mesh.data=2"], "2"),
     ],
 )
