@@ -26,8 +26,8 @@ _PULLS = {
         (38, -26, 75, 12, 9, 18, -0.4, 6.0, 3.6),
         (51, -18, 63, 8, 9, 14, -2.0, 4.2, 2.2),
         (57, -2, 56, 6, 8, 12, -4.0, 0.6, 1.0),
-        (31, -12.0, 79, 12, 2.6, 12, 0.0, 2.0, -2.0),
-        (33, -8.0, 80, 9, 2.4, 12, 0.0, 0.8, 1.2),
+        (31, -14.0, 79, 12, 2.4, 12, 0.0, 2.0, -1.6),
+        (33, -9.0, 80, 9, 2.6, 12, 0.0, 0.8, 1.2),
     ),
     "eyeSquint": (  # orbicularis oculi, palpebral part; the lids themselves are moved by LID_SHARES
         (31, -10.5, 79, 11, 3.2, 12, 0.0, 2.4, 1.4),
@@ -100,6 +100,8 @@ class Expressions:
         for name, weight in shapes.items():
             if weight and name in self._fields:
                 v += weight * self._fields[name]
+        for side, eye in zip("LR", eyes, strict=True):
+            _clear_eyeball(v, eye, self._lids[side][0], self._sides[side][1])
         if shapes.get("jawOpen", 0):
             angle = JAW_ANGLE * shapes["jawOpen"] * self._jaw
             y, z = (v - JAW_HINGE)[:, 1:].T
@@ -134,15 +136,28 @@ def turn_lids(
     who, column, upper_share, lower_share = table
     k = loop.shape[1] // 2
     margin = loop[procedural_mesh.EYE_OFFSETS.index(0.0)]
-    angle = np.arctan2(v[margin, 1] - eye[1], v[margin, 2] - eye[2])
-    gap = np.concatenate([[0.0], angle[1:k] - angle[:k:-1], [0.0]])  # upper minus lower, column by column
-    gap = np.interp(column, np.arange(k + 1), gap)
-    turn = gap * (lower_share * lower - upper_share * upper)
-    y, z = v[who, 1] - eye[1], v[who, 2] - eye[2]
+    up, low = v[margin[: k + 1]] - eye, v[np.append(margin[:1], margin[: k - 1 : -1])] - eye  # [k + 1, 3]
+    # In polar coordinates about the axis: the lids turn towards each other, and what little they differ in x and in
+    # distance from the axis they make up on the way, so that they meet exactly.
+    gap = np.arctan2(up[:, 1], up[:, 2]) - np.arctan2(low[:, 1], low[:, 2])
+    beside, deeper = low[:, 0] - up[:, 0], np.hypot(*low[:, 1:].T) - np.hypot(*up[:, 1:].T)
+    gap, beside, deeper = (np.interp(column, np.arange(k + 1), a) for a in (gap, beside, deeper))
+    closing = max(upper + lower, 0.0) * 0.5 * (upper_share - lower_share)
+    p = v[who] - eye
+    radius = np.hypot(p[:, 1], p[:, 2]) + closing * deeper
+    angle = np.arctan2(p[:, 1], p[:, 2]) + gap * (lower_share * lower - upper_share * upper)
     out = v.copy()
-    out[who, 1] = eye[1] + y * np.cos(turn) + z * np.sin(turn)
-    out[who, 2] = eye[2] - y * np.sin(turn) + z * np.cos(turn)
+    out[who] = eye + np.stack([p[:, 0] + closing * beside, radius * np.sin(angle), radius * np.cos(angle)], -1)
     return out
+
+
+def _clear_eyeball(v, eye, who, loop):
+    """Pushes skin that other shapes have pressed into the eyeball out of it, in place."""
+    skin = np.setdiff1d(who, loop[: procedural_mesh.EYE_OFFSETS.index(0.0)])
+    ray = v[skin] - eye
+    distance = np.linalg.norm(ray, axis=-1)
+    least = procedural_surface.EYE_RADIUS + 0.8
+    v[skin] = eye + ray * (np.maximum(distance, least) / distance)[:, None]
 
 
 def _pull(p, pulls):

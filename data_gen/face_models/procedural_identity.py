@@ -14,6 +14,7 @@ import numpy as np
 
 from data_gen.face_models import procedural_surface
 from data_gen.face_models.procedural_expression import lid_table, turn_lids
+from data_gen.face_models.procedural_mesh import EYE_OFFSETS
 from data_gen.face_models.procedural_surface import smoothstep
 from data_gen.scene import ETHNICITIES, GENDERS, Identity, stream
 
@@ -199,7 +200,7 @@ class Identities:
             distance = np.linalg.norm((self._base - eye) / [1.0, 1.0, 1.6], axis=-1)
             rigid[i] = smoothstep(distance, 30.0, 16.5)
             rigid[i, parts[("eye_left", "eye_right")[i]]] = 1.0
-            rigid[i, loops[i]] = 1.0 if False else np.maximum(rigid[i, loops[i]], 0)
+            rigid[i, loops[i][: EYE_OFFSETS.index(0.0) + 2]] = 1.0
         modes = []
         for name in self.linear():
             field = _FORMULAS[name](self._base) if name in _FORMULAS else _strokes(self._base, _STROKES[name])
@@ -209,7 +210,7 @@ class Identities:
         self._modes = np.stack(modes).reshape(len(modes), -1)
         self._loops = loops
         self._lids = [lid_table(template, sign, loop) for sign, loop in zip((1, -1), loops, strict=True)]
-        self._fold = _lid_fold(template, parts)
+        self._fold = _lid_fold(template, loops, parts)
         self.neutral = functools.lru_cache(maxsize=16)(self._neutral)
 
     @staticmethod
@@ -234,7 +235,7 @@ def _opening(mm: float) -> tuple[float, float]:
     return -0.7 * mm / 11.0, -0.3 * mm / 11.0
 
 
-def _lid_fold(template: np.ndarray, parts: Mapping[str, np.ndarray]) -> np.ndarray:
+def _lid_fold(template: np.ndarray, loops: tuple[np.ndarray, np.ndarray], parts: Mapping[str, np.ndarray]) -> np.ndarray:
     """Fullness of the skin above the lid: fills the hollow between lid and brow, per mm."""
     field = np.zeros_like(template)
     for x, y, sx, sy in ((33, 10.5, 11, 3.6), (20, 6.5, 5, 4.0)):
@@ -244,4 +245,8 @@ def _lid_fold(template: np.ndarray, parts: Mapping[str, np.ndarray]) -> np.ndarr
             field[:, 1] -= 0.35 * w * (template[:, 2] > 60)
     for name in ("eye_left", "eye_right"):
         field[parts[name]] = 0
+    margin = EYE_OFFSETS.index(0.0)
+    for loop in loops:  # the margins stay on the eyeball
+        field[loop[: margin + 1]] = 0
+        field[loop[margin + 1]] *= 0.5
     return field

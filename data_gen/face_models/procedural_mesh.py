@@ -89,17 +89,17 @@ def _mouth_loops() -> tuple[np.ndarray, np.ndarray]:
     upper, meet, lower = lip_lines(q)
     x = MOUTH_CORNER[0] * q
     border = np.stack([x + 0.9 * (q == 1), np.where(sign > 0, upper, np.where(sign < 0, lower, MOUTH_CORNER[1]))], -1)
-    line = np.stack([x, meet + sign * 1.6 * (1 - q**4)], -1)  # opened a little in the chart, shut in space
+    gape = border[:, 1] - meet  # the slit is opened a little in the chart; it is shut in space
+    line = np.stack([x, meet + 0.24 * gape], -1)
     middle = 0.5 * (border + line)
-    inner = line * [1, 1]
-    inner1 = np.stack([x * 0.97, meet + sign * 1.0 * (1 - q**4)], -1)
-    inner2 = np.stack([x * 0.94, meet + sign * 0.4 * (1 - q**4)], -1)
+    inner1 = np.stack([x * 0.97, meet + 0.16 * gape], -1)
+    inner2 = np.stack([x * 0.94, meet + 0.07 * gape], -1)
     centre = np.array([0.0, MOUTH_CORNER[1]])
     normal = (border - centre) / np.array([27.0, 12.0]) ** 2
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     normal[[0, -1], 0] = 0
     outside = [border + o * normal for o in (1.8, 4.0, 6.8)]
-    return np.stack([inner2, inner1, inner, middle, border, *outside]), q
+    return np.stack([inner2, inner1, line, middle, border, *outside]), q
 
 
 def _lip_relief(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -202,17 +202,16 @@ def half() -> Half:
     chart = np.concatenate([eye_chart.reshape(-1, 2), mouth_chart.reshape(-1, 2), points])
 
     outer = np.concatenate([eye[-1], mouth[-1], np.arange(first, len(chart))])
-    triangles = outer[Delaunay(chart[outer]).simplices]
+    triangles = _alike(outer[Delaunay(chart[outer]).simplices], chart)
     centre = chart[triangles].mean(1)
     triangles = triangles[_outside(centre, eye_chart[-1], 0.0) & _outside(centre, mirrored, 0.0)]
-    triangles = np.concatenate([triangles, _strips(eye, True), _strips(mouth, False)])
-
     crown = len(chart)
     top = first + np.flatnonzero(points[:, 1] == points[:, 1].min())
     top = top[np.argsort(chart[top, 0])]
     chart = np.concatenate([chart, [[0.0, 0.0]]])
     fan = np.stack([np.full(len(top) - 1, crown), top[:-1], top[1:]], -1)
-    faces = np.concatenate([triangles, fan])
+    groups = (triangles, fan, _strips(eye, True), _strips(mouth, False))
+    faces = np.concatenate([_oriented(group, chart) for group in groups])
 
     vertices = _space(chart)
     vertices = _shape_lids(vertices, eye, eye_xy)
@@ -221,14 +220,21 @@ def half() -> Half:
     on_midline[crown] = True
     on_midline[mouth[:, [0, -1]]] = True
     vertices[on_midline, 0] = 0.0
-    return Half(vertices, chart, _oriented(faces, chart), eye, mouth)
+    return Half(vertices, chart, faces, eye, mouth)
 
 
-def _oriented(faces: np.ndarray, chart: np.ndarray) -> np.ndarray:
-    """Counter-clockwise seen from outside: the chart's x runs to the left, its y down."""
+def _alike(faces: np.ndarray, chart: np.ndarray) -> np.ndarray:
+    """Winds every triangle of a triangulation of the chart the same way."""
     a, b, c = (chart[faces[:, i]] for i in range(3))
     area = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
     return np.where((area > 0)[:, None], faces[:, ::-1], faces)
+
+
+def _oriented(faces: np.ndarray, chart: np.ndarray) -> np.ndarray:
+    """Turns a consistently wound group counter-clockwise as seen from outside; the chart's y runs down the head."""
+    a, b, c = (chart[faces[:, i]] for i in range(3))
+    area = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
+    return faces[:, ::-1] if area.sum() > 0 else faces
 
 
 def _shape_lids(vertices: np.ndarray, eye: np.ndarray, eye_xy: np.ndarray) -> np.ndarray:
