@@ -60,7 +60,7 @@ _PULLS = {
 }  # fmt: skip
 
 # Share of the open aperture that the upper and the lower lid travel at weight 1.
-LID_SHARES = {"eyeBlink": (0.9, 0.1), "eyeSquint": (0.16, 0.32), "cheekSquint": (0.0, 0.10)}
+LID_SHARES = {"eyeBlink": (0.85, 0.15), "eyeSquint": (0.16, 0.32), "cheekSquint": (0.0, 0.10)}
 JAW_HINGE = np.array([0.0, -16.0, 8.0])
 JAW_ANGLE = np.radians(16.0)
 

@@ -37,9 +37,9 @@ def lid_curve(fraction: np.ndarray, upper: bool) -> np.ndarray:
     f = np.asarray(fraction)
     line = INNER_CORNER + f[:, None] * (OUTER_CORNER - INNER_CORNER)
     if upper:
-        height = 5.3 * np.sin(np.pi * f**0.92) ** 0.8
+        height = 5.3 * np.sin(np.pi * f**0.92) ** 0.86
     else:
-        height = -4.9 * np.sin(np.pi * f**1.10) ** 0.85
+        height = -4.9 * np.sin(np.pi * f**1.10) ** 0.95
     return line + np.stack([np.zeros_like(f), height], -1)
 
 
@@ -69,7 +69,7 @@ def lip_lines(q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """y of the upper vermilion border, of the line where the lips meet, and of the lower border; q = 0 midline, 1 corner."""
     corner = MOUTH_CORNER[1]
     bow = 9.2 * (1 - q**1.7) + 0.9 * np.exp(-(((q - 0.2) / 0.11) ** 2)) - 0.7 * np.exp(-((q / 0.1) ** 2))
-    upper = corner + bow * (1 - q**8)
+    upper = corner + bow
     meet = (
         corner
         + 1.2 * (1 - q**2)
@@ -92,8 +92,8 @@ def _mouth_loops() -> tuple[np.ndarray, np.ndarray]:
     gape = border[:, 1] - meet  # the slit is opened a little in the chart; it is shut in space
     line = np.stack([x, meet + 0.24 * gape], -1)
     middle = 0.5 * (border + line)
-    inner1 = np.stack([x * 0.97, meet + 0.16 * gape], -1)
-    inner2 = np.stack([x * 0.94, meet + 0.07 * gape], -1)
+    inner1 = np.stack([x * 0.98 - 0.3 * (q == 1), meet + 0.16 * gape], -1)
+    inner2 = np.stack([x * 0.96 - 0.6 * (q == 1), meet + 0.07 * gape], -1)
     centre = np.array([0.0, MOUTH_CORNER[1]])
     normal = (border - centre) / np.array([27.0, 12.0]) ** 2
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
@@ -151,7 +151,7 @@ def _background() -> np.ndarray:
             across = np.concatenate([[0.0], across[:-1], [CHART_WIDTH]])
         for i, x in enumerate(across):
             stride = 1 if gap > 6 or x < 62 else 2 if x < 120 else 4 if gap < 4 else 2
-            thin = y < 45 and i % max(1, round(30 / y)) and i != len(across) - 1  # sections shrink towards the crown
+            thin = y < 45 and i % max(1, round(26 / y)) and i != len(across) - 1  # sections shrink towards the crown
             if (edge or (j // 2 if shift else j) % stride == 0 or (j % 2 == 0 and j % stride == 0)) and not thin:
                 points.append((x, y))
     points = np.array(points)
@@ -249,9 +249,12 @@ def _shape_lids(vertices: np.ndarray, eye: np.ndarray, eye_xy: np.ndarray) -> np
         v[eye[loop], 2] += fold * crease
     ray = v[eye[margin]] - surface.EYE
     distance = np.linalg.norm(ray, axis=-1, keepdims=True)
+    column = np.abs(len(ring) // 2 - np.arange(len(ring)))  # the strips narrow to nothing at the corners
+    from_corner = np.minimum(column, len(ring) // 2 - column)[:, None]
+    open_ = np.clip(from_corner / 3.0, 0, 1)
+    side = np.where(np.arange(len(ring)) < len(ring) // 2, 1.0, -1.0)[:, None] * np.array([0.0, 1.0, 0.0])
     v[eye[margin - 1]] = surface.EYE + ray / distance * np.minimum(distance - 0.6, surface.EYE_RADIUS + 0.15)
-    away = np.stack([0 * ring[:, 0], np.sign(ring[:, 1] - np.linspace(-1, -1, len(ring))), 0 * ring[:, 0]], -1)
-    v[eye[margin - 2]] = surface.EYE + ray / distance * (surface.EYE_RADIUS - 1.2) + 1.2 * away
+    v[eye[margin - 2]] = v[eye[margin - 1]] - (0.4 + 0.8 * open_) * ray / distance + 1.2 * open_ * side
     return v
 
 

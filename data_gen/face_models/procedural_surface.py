@@ -233,7 +233,7 @@ def _with_eye_bulge(q):
     shell = eye_shell(q[near, 0], q[near, 1])
     fade = np.clip((d[near] - 11) / 7, 0, 1)
     shell = shell - 25 * fade**2
-    q[near, 2] = -_smin(-q[near, 2], -shell, 2.5)
+    q[near, 2] = -_smin(-q[near, 2], -shell, 3.5)
     return q
 
 
