@@ -80,7 +80,7 @@ def shape_weights(aus: Sequence[float], asymmetry: float = 0.0) -> dict[str, flo
 
 
 def _share(a: float, b: float, share: float) -> tuple[float, float]:
-    """Scales two levels alike; their sum becomes the larger plus `share` of the smaller and never falls as one rises."""
+    """Scales two levels alike: their sum becomes the larger plus `share` of the smaller and never falls."""
     total = a + b
     factor = (max(a, b) + share * min(a, b)) / total if total else 1.0
     return a * factor, b * factor

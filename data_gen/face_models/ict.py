@@ -39,12 +39,6 @@ class IctFace:
     name = "ict"
 
     def __init__(self, arrays: ict_convert.IctArrays):
-        """Takes the converted source; raises ValueError if it is not the topology of ICT-FaceKit Light."""
-        if arrays.neutral.shape != (ict_convert.VERTICES, 3):
-            raise ValueError(
-                f"The model has {len(arrays.neutral)} vertices; expected {ict_convert.VERTICES}, those of ICT-FaceKit "
-                f"Light. {ict_convert.HOW_TO_GET}"
-            )
         atlas = ict_atlas.build(arrays)
         kept, faces = np.unique(atlas.faces, return_inverse=True)
         index = np.full(ict_convert.VERTICES, -1)
@@ -116,7 +110,9 @@ class IctFace:
         unknown = sorted(set(shapes) - set(self._shapes))
         if unknown:
             raise ValueError(f"expression shape {unknown[0]!r} is unknown; expected one of {', '.join(SHAPES)}.")
-        return self._expressed(self._average + (coefficients(identity) @ self._modes).reshape(-1, 3), shapes)
+        # einsum and not @: BLAS rounds by the number of threads, and the same seed must give the same face
+        offset = np.einsum("m,mi->i", coefficients(identity), self._modes).reshape(-1, 3)
+        return self._expressed(self._average + offset, shapes)
 
     def _expressed(self, rest: np.ndarray, shapes: Mapping[str, float]) -> np.ndarray:
         points = rest.astype(np.float64)

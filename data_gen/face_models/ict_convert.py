@@ -118,7 +118,9 @@ def convert(files: Mapping[str, Path], progress: bool = True) -> Path:
       FileNotFoundError: if a file is missing.
     """
     target = cache_folder() / f"ict-v{FORMAT}-{_key(files)}.npz"
-    if not target.exists():
+    if target.exists():
+        os.utime(target)  # the newest cache is the one last asked for
+    else:
         arrays = read_sources(files, progress)
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".ict-", suffix=".npz", delete=False) as partial:
@@ -143,12 +145,12 @@ def read_sources(files: Mapping[str, Path], progress: bool = True) -> IctArrays:
     missing = [name for name in SOURCE_FILES if name not in files]
     if missing:
         raise FileNotFoundError(f"{missing[0]} is missing from the ICT-FaceKit source files. {HOW_TO_GET}")
-    neutral = read_vertices(files[f"{NEUTRAL}.obj"])
+    neutral = read_vertices(files[f"{NEUTRAL}.obj"], VERTICES)
     deltas = np.empty((len(SHAPES), *neutral.shape), np.float32)
     bar = tqdm(SHAPES, desc="Converting ICT-FaceKit (once)", unit="file", disable=not progress)
     for row, name in enumerate(bar):
-        deltas[row] = read_vertices(files[f"{name}.obj"], len(neutral)) - neutral
-    return IctArrays(neutral.astype(np.float32), deltas, **_read_topology(files[f"{NEUTRAL}.obj"], len(neutral)))
+        deltas[row] = read_vertices(files[f"{name}.obj"], VERTICES) - neutral
+    return IctArrays(neutral.astype(np.float32), deltas, **_read_topology(files[f"{NEUTRAL}.obj"]))
 
 
 def read_vertices(path: Path, count: int | None = None) -> np.ndarray:
@@ -178,8 +180,8 @@ def read_vertices(path: Path, count: int | None = None) -> np.ndarray:
         raise ValueError(_damage(path, text))
     if count is not None and lines != count:
         raise ValueError(
-            f"{path} has {lines} vertices; expected {count}, as in {NEUTRAL}.obj. The file is damaged or cut short: "
-            f"download it again. {HOW_TO_GET}"
+            f"{path} has {lines} vertices; expected {count}, as in all of ICT-FaceKit Light. The file is damaged or "
+            f"cut short: download it again. {HOW_TO_GET}"
         )
     return vertices.reshape(-1, 3)
 
@@ -209,7 +211,7 @@ def _damage(path: Path, text: bytes) -> str:
     return f"{path} has {seen} readable vertices. The file is damaged or no OBJ file: download it again. {HOW_TO_GET}"
 
 
-def _read_topology(path: Path, vertices: int) -> dict[str, np.ndarray]:
+def _read_topology(path: Path) -> dict[str, np.ndarray]:
     uvs, faces, uv_faces, materials, material = [], [], [], [], ""
     for line, content in enumerate(Path(path).read_text("ascii", "replace").splitlines(), 1):
         kind, *fields = content.split() or [""]
@@ -220,7 +222,7 @@ def _read_topology(path: Path, vertices: int) -> dict[str, np.ndarray]:
                 material = fields[0]
             elif kind == "f":
                 corners = [tuple(map(int, corner.split("/")[:2])) for corner in fields]
-                corners = [(v, t) for v, t in corners if 0 < v <= vertices and 0 < t]
+                corners = [(v, t) for v, t in corners if 0 < v <= VERTICES and 0 < t]
                 if len(corners) != len(fields) or len(corners) not in (3, 4):
                     raise ValueError(content)
                 padding = [-1] * (4 - len(corners))

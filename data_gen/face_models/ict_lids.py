@@ -9,6 +9,7 @@ inside the eyeball is lifted out of it. Both vanish smoothly away from the lid's
 import numpy as np
 
 LEAST_OPENING = 0.2  # of the opening at rest, whatever narrows the eye but the blink: AU43 = 0 means open
+OVERLAP = 0.25  # mm that the closed upper edge sinks into the lower: between their vertices the edges are not one line
 CLEARANCE = 0.25  # mm between eyeball and lid skin
 # How much of the edge's movement each ring of vertices around the eye takes along, from the inner rim (0) outwards.
 # Rings 0..4 are the lid's edge, 4 mm of skin; by ring 11 the fold of the upper lid is reached.
@@ -60,6 +61,7 @@ class Lids:
         opening = self.opening(points)
         lack = np.clip(LEAST_OPENING * rest[:, 1] - opening[:, 1], 0, None)
         wanted = (1 - closing) * (opening + (lack / np.maximum(rest[:, 1], 1.0))[:, None] * rest)
+        wanted[:, 1] -= closing * OVERLAP
         points[self._moved] -= self._carry @ (opening - wanted)
         self._lift(points)
 

@@ -1,0 +1,378 @@
+"""ICT-FaceKit heads: the conversion on a tiny synthetic model, the face model on the real one."""
+
+import logging
+import os
+import time
+
+import numpy as np
+import pytest
+
+from data_gen import rig, scene
+from data_gen.face_models import MATERIALS, ict_convert
+from data_gen.face_models.ict import IRIS_RADIUS, IctFace, coefficients
+from painjax.pspi import AU_MAX, AU_NAMES
+
+IDENTITIES = [scene.identity(0, index) for index in range(30)]
+EYES = {"R": slice(36, 42), "L": slice(42, 48)}
+
+
+# --- the converter, on five vertices ---
+
+
+@pytest.fixture
+def tiny_source(tmp_path, monkeypatch):
+    """A folder of 158 OBJ files over one quad and one triangle, and the vertices written into them."""
+    monkeypatch.setattr(ict_convert, "VERTICES", 5)
+    monkeypatch.setenv("PAINJAX_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "FaceXModel"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    written = {}
+    for name in ict_convert.SOURCE_FILES:
+        written[name] = np.round(rng.normal(0, 10, (5, 3)), 5)
+        _write_obj(folder / name, written[name])
+    return folder, written
+
+
+def _write_obj(path, vertices):
+    lines = ["# a comment", "mtllib a.mtl", *("v {:.5f} {:.5f} {:.5f}".format(*v) for v in vertices)]
+    lines += ["vt 0.25 0.5", "vt 1.75 1", "usemtl M_Face", "f 1/1 2/2 3/1 4/2", "usemtl M_Teeth", "f 3/1 4/2 5/1"]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def test_conversion_keeps_every_coordinate_and_happens_once(tiny_source):
+    folder, written = tiny_source
+    assert len(ict_convert.SOURCE_FILES) == len(set(ict_convert.SOURCE_FILES)) == 158
+    path = ict_convert.convert(ict_convert.find_sources(folder.parent), progress=False)
+    arrays = ict_convert.load_cache(path)
+    neutral = written["generic_neutral_mesh.obj"]
+    np.testing.assert_allclose(arrays.neutral, neutral, rtol=1e-7)
+    for name, delta in zip(ict_convert.SHAPES, arrays.deltas, strict=True):
+        np.testing.assert_allclose(delta, written[f"{name}.obj"] - neutral, rtol=1e-6, atol=1e-9)
+    assert arrays.faces.tolist() == [[0, 1, 2, 3], [2, 3, 4, -1]]
+    assert arrays.uv_faces.tolist() == [[0, 1, 0, 1], [0, 1, 0, -1]]
+    assert arrays.uvs.tolist() == [[0.25, 0.5], [1.75, 1.0]]
+    assert arrays.materials.tolist() == ["M_Face", "M_Teeth"]
+
+    made = path.stat().st_ino
+    assert ict_convert.convert(ict_convert.find_sources(folder), progress=False) == path
+    assert path.stat().st_ino == made and [p.name for p in path.parent.iterdir()] == [path.name]
+    assert ict_convert.newest_cache() == path
+
+
+def test_a_changed_source_is_converted_again(tiny_source):
+    folder, written = tiny_source
+    first = ict_convert.convert(ict_convert.find_sources(folder), progress=False)
+    _write_obj(folder / "jawOpen.obj", written["jawOpen.obj"] + 1)
+    os.utime(folder / "jawOpen.obj", (1, 1))
+    second = ict_convert.convert(ict_convert.find_sources(folder), progress=False)
+    assert second != first and ict_convert.newest_cache() == second
+    row = ict_convert.SHAPES.index("jawOpen")
+    np.testing.assert_allclose(
+        ict_convert.load_cache(second).deltas[row] - ict_convert.load_cache(first).deltas[row], 1, atol=1e-5
+    )
+
+
+def test_downloads_may_have_any_names(tiny_source):
+    folder, _ = tiny_source
+    assert set(ict_convert.source_urls()) == set(ict_convert.SOURCE_FILES)
+    files = {}
+    for number, name in enumerate(ict_convert.SOURCE_FILES):
+        files[name] = folder / f"raw.githubusercontent.com_{number}"
+        (folder / name).rename(files[name])
+    assert ict_convert.convert(files, progress=False).is_file()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text.replace("v ", "v x", 1), r"browDown_L\.obj, line 3: .* not a vertex"),
+        (lambda text: text.replace("vt 0.25", "v nan 0 1\nvt 0.25", 1), r"browDown_L\.obj, line 8: .* not a vertex"),
+        (lambda text: text.replace("vt 0.25", "v 0 1\nvt 0.25", 1), r"browDown_L\.obj, line 8: .* not a vertex"),
+        (lambda text: text.replace("vt 0.25", "v 0 1 2\nvt 0.25", 1), r"browDown_L\.obj has 6 vertices; expected 5"),
+        (lambda text: text[: text.index("v ")], r"browDown_L\.obj has 0 readable vertices"),
+        (lambda text: text[:60], r"browDown_L\.obj"),
+        (lambda text: "<html>404: Not Found</html>", r"browDown_L\.obj"),
+    ],
+)
+def test_a_damaged_file_is_named_with_its_line(tiny_source, damage, message):
+    folder, _ = tiny_source
+    path = folder / "browDown_L.obj"
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(ValueError, match=message):
+        ict_convert.convert(ict_convert.find_sources(folder), progress=False)
+    assert ict_convert.newest_cache() is None
+
+
+def test_a_damaged_face_is_named_with_its_line(tiny_source):
+    folder, _ = tiny_source
+    path = folder / "generic_neutral_mesh.obj"
+    path.write_text(path.read_text().replace("f 3/1 4/2 5/1", "f 3/1 4/2 9/1"))
+    with pytest.raises(ValueError, match=r"generic_neutral_mesh\.obj, line 13: 'f 3/1 4/2 9/1' is not a face"):
+        ict_convert.convert(ict_convert.find_sources(folder), progress=False)
+
+
+def test_a_missing_file_is_named(tiny_source):
+    folder, _ = tiny_source
+    (folder / "identity042.obj").unlink()
+    (folder / "jawOpen.obj").unlink()
+    with pytest.raises(FileNotFoundError, match=r"lacks identity042\.obj and 1 more"):
+        IctFace.load(folder)
+
+
+def test_a_wrong_folder_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("PAINJAX_ICT_DIR", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=rf"{tmp_path} holds no ICT-FaceKit model.*PAINJAX_ICT_DIR"):
+        IctFace.load()
+
+
+def test_nothing_configured_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("PAINJAX_ICT_DIR", raising=False)
+    monkeypatch.setenv("PAINJAX_CACHE", str(tmp_path))
+    with pytest.raises(FileNotFoundError) as error:
+        IctFace.load()
+    for part in ("PAINJAX_ICT_DIR", "ICT-VGL/ICT-FaceKit", "MIT", "git clone", str(tmp_path)):
+        assert part in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_interrupted_conversion_leaves_nothing(tiny_source, monkeypatch):
+    folder, _ = tiny_source
+    monkeypatch.setattr(np, "savez", lambda file, **arrays: (file.write(b"half"), 1 / 0))
+    with pytest.raises(ZeroDivisionError):
+        ict_convert.convert(ict_convert.find_sources(folder), progress=False)
+    assert not list(ict_convert.cache_folder().iterdir())
+
+
+# --- the real model ---
+
+
+def test_loads_fast_and_without_the_source(ict, ict_dir, monkeypatch, record_property):
+    monkeypatch.delenv("PAINJAX_ICT_DIR", raising=False)
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        again = IctFace.load()
+        seconds.append(time.perf_counter() - start)
+    record_property("load_seconds", min(seconds))
+    logging.getLogger(__name__).info("IctFace.load from the cache: %.2f s", min(seconds))
+    assert min(seconds) < 1.0
+    np.testing.assert_array_equal(again.neutral(IDENTITIES[0]), ict.neutral(IDENTITIES[0]))
+
+
+def test_topology(ict):
+    topology = ict.topology
+    vertices = len(topology.template)
+    assert topology.template.dtype == np.float32 and topology.uvs.dtype == np.float32
+    assert topology.faces.shape == topology.uv_faces.shape == (len(topology.materials), 3)
+    assert sorted(set(topology.faces.ravel().tolist())) == list(range(vertices))  # no vertex without a face
+    assert topology.uv_faces.min() == 0 and topology.uv_faces.max() == len(topology.uvs) - 1
+    assert (topology.uvs >= 0).all() and (topology.uvs <= 1).all()
+    assert set(topology.materials.tolist()) == set(range(len(MATERIALS)))
+    assert len(topology.faces) < 40_000
+
+
+def test_atlas_islands_of_different_parts_do_not_overlap(ict):
+    """Every texel of a 512 atlas is covered by one material at most, but for the border texels of an island."""
+    topology = ict.topology
+    size, owner = 512, np.full((512, 512), -1)
+    for corners, material in zip(topology.uvs[topology.uv_faces], topology.materials, strict=True):
+        steps = np.linspace(0, 1, 5)
+        a, b = (grid.ravel() for grid in np.meshgrid(steps, steps))
+        inside = a + b <= 1
+        points = corners[0] + a[inside, None] * (corners[1] - corners[0]) + b[inside, None] * (corners[2] - corners[0])
+        column, row = np.minimum((points * size).astype(int), size - 1).T
+        taken = owner[row, column]
+        assert ((taken == -1) | (taken == material)).all(), f"{MATERIALS[material]} at {corners[0]}"
+        owner[row, column] = material
+    skin = (owner == MATERIALS.index("skin")).sum()
+    assert skin > 0.75 * (owner >= 0).sum()
+
+
+def test_faces_are_counter_clockwise_from_outside(ict):
+    topology = ict.topology
+    edges = topology.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    assert len(np.unique(edges, axis=0)) == len(edges)  # neighbours run along their common edge in opposite directions
+    a, b, c = (topology.template[topology.faces[:, corner]].astype(np.float64) for corner in range(3))
+    areas = np.cross(b - a, c - a)
+    for material, inside in (("skin", (0, 10, 20)), ("eye", None)):
+        chosen = topology.materials == MATERIALS.index(material)
+        outward = (a + b + c)[chosen] / 3 - inside if inside else np.array([0, 0, 1.0])
+        facing = (areas[chosen] * outward).sum(1)
+        assert facing[facing > 0].sum() > 4 * -facing[facing < 0].sum(), material
+
+
+def test_landmarks_lie_where_anatomy_has_them(ict):
+    for identity in IDENTITIES:
+        points = ict.neutral(identity)[ict.topology.landmarks]
+        x, y, z = points.T
+        assert x[0] < x[36] < x[39] < x[27] < x[42] < x[45] < x[16]  # subject's right to left
+        assert y[17:27].min() > y[36:48].max() > y[30] > y[33] > y[51] > y[57] > y[8]
+        assert z[30] == z.max()  # the tip of the nose
+        eyes = np.linalg.norm(points[36:42].mean(0) - points[42:48].mean(0))
+        assert 52 < eyes < 76  # mm, interpupillary distance of adults: 63 +- 4
+        assert 95 < y[[19, 24]].mean() - y[8] < 175
+        assert 110 < x[16] - x[0] < 180
+
+
+def test_identities_differ_and_repeat(ict):
+    first, second = (ict.neutral(identity) for identity in IDENTITIES[:2])
+    np.testing.assert_array_equal(first, ict.neutral(scene.identity(0, 0)))
+    assert first.dtype == np.float32 and first.shape == ict.topology.template.shape
+    assert np.abs(first - second).max() > 3
+    drawn = np.stack([coefficients(scene.identity(3, index)) for index in range(200)])
+    assert np.abs(drawn).max() <= 2.0 and abs(drawn.mean()) < 0.02
+    assert 0.85 < drawn.std() < 0.91  # of N(0, 1) cut at 2: 0.880
+
+
+def test_zero_weights_are_the_neutral_face_exactly(ict):
+    zero = rig.shape_weights([0] * 6)
+    for identity in IDENTITIES[:5]:
+        np.testing.assert_array_equal(ict.deform(identity, zero), ict.neutral(identity))
+
+
+def test_every_shape_moves_the_face_and_unknown_ones_are_refused(ict):
+    neutral = ict.neutral(IDENTITIES[0])
+    for shape in rig.SHAPES:
+        assert np.abs(ict.deform(IDENTITIES[0], {shape: 1.0}) - neutral).max() > 2, shape
+    with pytest.raises(ValueError, match="'browUp_L' is unknown"):
+        ict.deform(IDENTITIES[0], {"browUp_L": 1.0})
+
+
+def test_sides_are_the_subjects(ict):
+    neutral = ict.neutral(IDENTITIES[0])
+    for shape in rig.SHAPES:
+        moved = np.linalg.norm(ict.deform(IDENTITIES[0], {shape: 1.0}) - neutral, axis=1)
+        left = moved[neutral[:, 0] > 0].sum() / moved.sum()
+        if shape.endswith("_L"):
+            assert left > 0.8, shape
+        if shape.endswith("_R"):
+            assert left < 0.2, shape
+
+
+@pytest.mark.parametrize("au", AU_NAMES)
+def test_each_action_unit_moves_its_own_region(ict, au):
+    """At least 80 % of the skin's displacement, weighted by its area in a frontal view, is where anatomy puts it."""
+    aus = [AU_MAX[k] if name == au else 0 for k, name in enumerate(AU_NAMES)]
+    for identity in IDENTITIES[:10]:
+        neutral = ict.neutral(identity)
+        moved = np.linalg.norm(ict.deform(identity, rig.shape_weights(aus)) - neutral, axis=1)
+        heat = moved * _frontal_area(ict.topology, neutral)
+        inside = _region(au, neutral, neutral[ict.topology.landmarks])
+        assert heat[inside].sum() > 0.8 * heat.sum()
+        assert 4.0 < moved.max() < 16.0  # mm: visible, and no more than skin can travel
+
+
+def _region(au, points, landmarks):
+    """Anatomy by landmarks; lengths in units of the distance between the eyes."""
+    eyes = np.stack([landmarks[side].mean(0) for side in EYES.values()])
+    unit = np.linalg.norm(eyes[0] - eyes[1])
+    x, y = np.abs(points[:, 0] - landmarks[30, 0]) / unit, points[:, 1]
+    eye_y, lip_y = eyes[:, 1].mean(), landmarks[57, 1]
+
+    def around(drop, out):
+        centres = eyes[:, :2] + unit * np.array([[-out, -drop], [out, -drop]])
+        return np.min([np.linalg.norm(points[:, :2] - centre, axis=1) for centre in centres], axis=0) / unit
+
+    return {
+        "AU4": y > eye_y,  # corrugator and procerus: brows, glabella, forehead
+        "AU6": around(0.3, 0.15) < 0.75,  # orbicularis, orbital part: the cheek below and beside the eye
+        "AU7": around(0, 0) < 0.6,  # orbicularis, palpebral part
+        "AU9": (x < 0.7) & (y < landmarks[17:27, 1].mean() + 0.15 * unit) & (y > lip_y),  # levator alaeque nasi
+        "AU10": (x < 0.7) & (y < eye_y - 0.15 * unit) & (y > lip_y),  # levator labii superioris
+        "AU43": around(0, 0) < 0.4,  # the lids
+    }[au]
+
+
+def _frontal_area(topology, points):
+    faces = topology.faces[topology.materials == MATERIALS.index("skin")]
+    a, b, c = (points[faces[:, corner]].astype(np.float64) for corner in range(3))
+    area = np.maximum(np.cross(b - a, c - a)[:, 2], 0) / 2
+    return np.bincount(faces.ravel(), np.repeat(area / 3, 3), len(points))
+
+
+@pytest.mark.parametrize("aus", [[0, 0, 0, 0, 0, 1], [0, 0, 5, 0, 0, 1], [5, 5, 5, 5, 5, 1]])
+def test_lids_close_on_everybody_and_the_eye_stays_behind_them(ict, aus):
+    for identity in IDENTITIES:
+        points = ict.deform(identity, rig.shape_weights(aus))
+        for side, lids in ict._lids.items():
+            opening = np.linalg.norm(lids.opening(points.astype(np.float64)), axis=1)
+            assert opening[3:-3].max() < 0.5, (identity.id, side)  # mm, all but the very corners
+        eye = points[ict.topology.landmarks[36:48]][:, 1].reshape(2, 6)
+        assert (np.abs(eye[:, [1, 2]].mean(1) - eye[:, [4, 5]].mean(1)) < 1.0).all()  # the same by landmarks, in y
+        assert not _eye_is_seen(ict.topology, points), identity.id
+    assert _eye_is_seen(ict.topology, ict.neutral(IDENTITIES[0]))
+
+
+def test_eyes_without_au43_stay_open(ict):
+    for identity in IDENTITIES:
+        neutral = ict.neutral(identity).astype(np.float64)
+        squinting = ict.deform(identity, rig.shape_weights([5, 5, 5, 5, 5, 0])).astype(np.float64)
+        for lids in ict._lids.values():
+            middle = slice(len(lids.upper) // 2 - 2, len(lids.upper) // 2 + 3)
+            at_rest, now = lids.opening(neutral)[middle, 1], lids.opening(squinting)[middle, 1]
+            assert at_rest.min() > 5 and (now > 0.15 * at_rest).all() and (now < 0.7 * at_rest).all()
+
+
+def _eye_is_seen(topology, points):
+    """Draws frontal depth maps of skin and eyeballs, 3 points to the millimetre: is an eyeball in front of the skin?"""
+    seen = False
+    faces = {m: topology.faces[topology.materials == MATERIALS.index(m)] for m in ("skin", "eye")}
+    for side in EYES.values():
+        centre = points[topology.landmarks[side]].mean(0)
+        near = {m: f[(np.abs(points[f].mean(1)[:, :2] - centre[:2]) < [18, 7]).all(1)] for m, f in faces.items()}
+        depth = {m: _depth_map(points[f].astype(np.float64), centre) for m, f in near.items()}
+        seen |= bool((depth["eye"] > depth["skin"] + 0.05).sum() > 2)
+    return seen
+
+
+def _depth_map(triangles, centre, per_mm=3, half=(14, 4)):
+    height, width = 2 * half[1] * per_mm, 2 * half[0] * per_mm
+    depth = np.full((height, width), -np.inf)
+    flat = (triangles[:, :, :2] - centre[:2] + half) * per_mm
+    here = ((flat.max(1) > 0) & (flat.min(1) < [width, height])).all(1)
+    flat, triangles = flat[here], triangles[here]
+    for (a, b, c), z in zip(flat, triangles[:, :, 2], strict=True):
+        low = np.maximum(np.floor(np.min([a, b, c], 0)).astype(int), 0)
+        high = np.minimum(np.ceil(np.max([a, b, c], 0)).astype(int) + 1, [width, height])
+        double_area = (b[0] - a[0]) * (c[1] - a[1]) - (c[0] - a[0]) * (b[1] - a[1])
+        if (high <= low).any() or abs(double_area) < 1e-9:
+            continue
+        x, y = np.meshgrid(np.arange(low[0], high[0]), np.arange(low[1], high[1]))
+        u = ((x - a[0]) * (c[1] - a[1]) - (c[0] - a[0]) * (y - a[1])) / double_area
+        v = ((b[0] - a[0]) * (y - a[1]) - (x - a[0]) * (b[1] - a[1])) / double_area
+        inside = (u >= -1e-6) & (v >= -1e-6) & (u + v <= 1 + 1e-6)
+        surface = np.where(inside, z[0] + u * (z[1] - z[0]) + v * (z[2] - z[0]), -np.inf)
+        window = depth[low[1] : high[1], low[0] : high[0]]
+        np.maximum(window, surface, out=window)
+    return depth
+
+
+def test_eyeballs_are_round_and_follow_the_face(ict):
+    """The template's eyeballs looked at by eye material; each identity's are shifted and scaled copies of them."""
+    topology = ict.topology
+    eye = np.unique(topology.faces[topology.materials == MATERIALS.index("eye")])
+    for sign, side in ((-1, "R"), (1, "L")):
+        ball = eye[np.sign(topology.template[eye, 0]) == sign]
+        rest = topology.template[ball].astype(np.float64)
+        pole = rest[rest[:, 2].argmax()]
+        assert np.linalg.norm(pole[:2] - topology.template[topology.landmarks[EYES[side]]].mean(0)[:2]) < IRIS_RADIUS
+        for identity in IDENTITIES[:10]:
+            neutral = ict.neutral(identity).astype(np.float64)
+            points = neutral[ball]
+            scale = np.sqrt(points.var(0).sum() / rest.var(0).sum())
+            np.testing.assert_allclose(points - points.mean(0), scale * (rest - rest.mean(0)), atol=1e-3)
+            lid = neutral[topology.landmarks[EYES[side]]].mean(0)
+            assert np.linalg.norm(points[rest[:, 2].argmax()][:2] - lid[:2]) < 8
+            closed = ict.deform(identity, rig.shape_weights([5, 5, 5, 5, 5, 1]))
+            np.testing.assert_array_equal(closed[ball], neutral[ball].astype(np.float32))
+
+
+def test_deform_is_fast(ict):
+    weights = rig.shape_weights([3, 3, 3, 3, 3, 1])
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        ict.deform(IDENTITIES[0], weights)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.05
