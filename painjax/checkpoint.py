@@ -16,7 +16,6 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
-from etils import epath
 from flax import nnx
 from ml_collections import ConfigDict
 from orbax.checkpoint import checkpoint_managers
@@ -24,6 +23,7 @@ from orbax.checkpoint import checkpoint_managers
 from painjax.models.vitpain import ViTPain
 from painjax.state import TrainState, make_model
 
+_FOLDER = "checkpoints"
 METRIC = "pspi_mae"  # what 'best' means: lowest on the validation split
 # What reading a truncated, emptied or half-deleted checkpoint has been seen to raise.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError)
@@ -32,7 +32,8 @@ _DAMAGE = (OSError, ValueError, KeyError, TypeError)
 class Checkpoints:
     """The checkpoints of one training run: the last `keep`, and the best by `METRIC`.
 
-    Use as a context manager; leaving it waits for a save in progress.
+    Use as a context manager: inside it SIGTERM only sets what `stop_requested` tells; leaving it waits for a save in
+    progress.
     """
 
     def __init__(self, workdir: str | os.PathLike, keep: int = 2):
@@ -48,12 +49,19 @@ class Checkpoints:
             cleanup_tmp_directories=True,
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
         )
+        self._stop = threading.Event()
+        self._previous_handler = None
 
     def __enter__(self) -> "Checkpoints":
+        # Signal handlers may be set in the main thread only.
+        if jax.process_count() == 1 and threading.current_thread() is threading.main_thread():
+            self._previous_handler = signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._manager.close()
+        if self._previous_handler is not None:
+            signal.signal(signal.SIGTERM, self._previous_handler)
 
     def latest_step(self) -> int | None:
         """The last step saved, None if there is none."""
@@ -64,7 +72,7 @@ class Checkpoints:
 
         Args:
           state: what to save; its teacher is not saved, it has its own working directory.
-          position: state of the data iterator, fit for JSON.
+          position: where the run stands beside the state, such as the data iterator's; fit for JSON.
           metrics: `{METRIC: value}` if the model has been validated at this step.
         """
         step = int(state.step)
@@ -85,7 +93,7 @@ class Checkpoints:
         A damaged one (a full disk, a machine lost while copying) is reported, removed, and the one before is tried.
 
         Returns:
-          The state and the data position, or None if there is no checkpoint.
+          The state and the position saved with it, or None if there is no checkpoint.
         """
         params, progress = state.params["model"], {"step": state.step, "opt_state": state.opt_state}
         for step in sorted(self._manager.all_steps(), reverse=True):
@@ -109,28 +117,13 @@ class Checkpoints:
         return None
 
     def stop_requested(self, step: int) -> bool:
-        """Whether any process of this job has been told to stop (SIGTERM); the same answer on all of them."""
-        return self._manager.reached_preemption(step)
+        """Whether this job has been told to stop (SIGTERM, which schedulers send some time before they kill).
 
-
-class StopSignal:
-    """Turns SIGTERM, which schedulers send some seconds before they kill, into a flag read between steps."""
-
-    def __init__(self):
-        self.received = False
-
-    def __enter__(self) -> "StopSignal":
-        self._main = threading.current_thread() is threading.main_thread()  # only there may handlers be set
-        if self._main:
-            self._previous = signal.signal(signal.SIGTERM, self._receive)
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._main:
-            signal.signal(signal.SIGTERM, self._previous)
-
-    def _receive(self, number: int, frame: Any) -> None:
-        self.received = True
+        All processes get the same answer at the same step, whichever of them was told.
+        """
+        if jax.process_count() > 1:  # jax.distributed has its own handler, and agrees on a step
+            return self._manager.reached_preemption(step)
+        return self._stop.is_set()
 
 
 def read_config(workdir: str | os.PathLike) -> ConfigDict:
@@ -155,31 +148,33 @@ def restore_model(workdir: str | os.PathLike) -> tuple[ViTPain, ConfigDict, int]
       FileNotFoundError: if there is no checkpoint.
     """
     config = read_config(workdir)
+    step = best_step(workdir)
     model = make_model(config)
     model.eval()
-    params, step = restore_params(workdir, nnx.to_pure_dict(nnx.state(model, nnx.Param)))
-    nnx.update(model, params)
+    nnx.update(model, restore_params(workdir, step, nnx.to_pure_dict(nnx.state(model, nnx.Param))))
     return model, config, step
 
 
-def restore_params(workdir: str | os.PathLike, like: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """The parameters of the best (else the last) checkpoint of `workdir`, laid out as the arrays of `like`, and its step.
+def restore_params(workdir: str | os.PathLike, step: int, like: dict[str, Any]) -> dict[str, Any]:
+    """The model's parameters as saved in `workdir` at `step`, laid out as the arrays of `like`."""
+    with _manager(workdir, create=False) as manager:
+        return manager.restore(step, args=ocp.args.Composite(params=_restore_like(like))).params
+
+
+def best_step(workdir: str | os.PathLike) -> int:
+    """The saved step with the lowest `METRIC`; the last one if none has been validated.
 
     Raises:
       FileNotFoundError: if there is no checkpoint.
     """
-    with _manager(workdir, read_only=True) as manager:
-        step = best_step(manager)
-        if step is None:
-            raise FileNotFoundError(_no_checkpoint(workdir, "it has no checkpoint yet"))
-        return manager.restore(step, args=ocp.args.Composite(params=_restore_like(like))).params, step
-
-
-def best_step(manager: ocp.CheckpointManager) -> int | None:
-    """The step with the lowest `METRIC`; the last step if none has been validated; None if there is none at all."""
-    scores = {step: manager.metrics(step) for step in manager.all_steps()}
-    scores = {step: metrics[METRIC] for step, metrics in scores.items() if metrics}
-    return min(scores, key=scores.get) if scores else manager.latest_step()
+    if not (Path(workdir) / _FOLDER).is_dir():
+        raise FileNotFoundError(_no_checkpoint(workdir, f"it has no {_FOLDER}"))
+    with _manager(workdir, create=False) as manager:
+        steps = manager.all_steps()
+        scores = {step: metrics[METRIC] for step in steps if (metrics := manager.metrics(step))}
+    if not steps:
+        raise FileNotFoundError(_no_checkpoint(workdir, "no step has been saved yet"))
+    return min(scores, key=scores.get) if scores else max(steps)
 
 
 def _manager(workdir: str | os.PathLike, **options: Any) -> ocp.CheckpointManager:
@@ -189,7 +184,7 @@ def _manager(workdir: str | os.PathLike, **options: Any) -> ocp.CheckpointManage
         (jax.Array, ocp.type_handlers.ArrayHandler(use_replica_parallel=False))
     )
     return ocp.CheckpointManager(
-        epath.Path(os.path.abspath(workdir)) / "checkpoints",
+        Path(os.path.abspath(workdir)) / _FOLDER,
         options=ocp.CheckpointManagerOptions(**options),
         item_handlers={
             "params": ocp.PyTreeCheckpointHandler(type_handler_registry=arrays),

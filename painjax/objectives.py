@@ -1,7 +1,7 @@
 """What is minimised: the only place where losses meet models.
 
-An objective is a pure function of a model and a prepared batch (`painjax.data.transforms.prepare`) that returns the loss
-and its terms, unweighted. `weights` is `config.loss`; a term of weight 0 is never computed.
+An objective is a pure function of a model and a prepared batch (`painjax.data.transforms.prepare`) that returns the
+loss and its unweighted terms. `weights` is `config.loss`; a term of weight 0 is never computed.
 """
 
 from collections.abc import Callable, Mapping

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from painjax.errors import UserError
 
-# Weight decay pulls matrices towards zero. Biases, gains and learned tokens have no scale of their own to be pulled from.
+# Weight decay pulls matrices towards zero; biases, gains and learned tokens are no matrices, even where stacked.
 _NO_DECAY = re.compile(r"(.*/)?(bias|scale|gamma\d*|cls_token|registers|queries)")
 
 
@@ -36,9 +36,9 @@ def make_optimizer(config: ConfigDict, params: nnx.State) -> optax.GradientTrans
     """Builds the optimizer for `params` (abstract or concrete `nnx.Variable` leaves), to run on their pure dict.
 
     Args:
-      config: `optim.{learning_rate, warmup_steps, final_fraction, weight_decay, b1, b2, clip_norm, groups}` and `steps`.
-        `groups` maps a group's name to `pattern`, a regular expression that must match a parameter's whole path, and
-        `rate`, a factor on the learning rate.
+      config: `steps`, and `optim.{learning_rate, warmup_steps, final_fraction, weight_decay, b1, b2, clip_norm}` and
+        `optim.groups`, which maps a group's name to `pattern`, a regular expression that must match a parameter's whole
+        path, and `rate`, a factor on the learning rate.
       params: the trainable parameters.
 
     Raises:

@@ -1,8 +1,8 @@
 """Where arrays live: the mesh, the one table from logical to mesh axes, and the layout of a batch.
 
-Parameters carry *logical* axis names (`nnx.with_partitioning(init, ("embed", "mlp"))`); `LOGICAL_RULES` alone says which
-mesh axis each one is split over. Nothing falls back to replication silently: an unknown name, or a dimension that its mesh
-axis does not divide, is an error.
+Parameters carry *logical* axis names (`nnx.with_partitioning(init, ("embed", "mlp"))`); `LOGICAL_RULES` alone says
+which mesh axis each one is split over. Nothing falls back to replication silently: an unknown name, or a dimension that
+its mesh axis does not divide, is an error.
 """
 
 import math
@@ -26,7 +26,7 @@ def create_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None =
     """Builds the device mesh with axes `MESH_AXES`.
 
     Args:
-      shape: size of each axis, for instance `{"data": -1, "fsdp": 1}`; one axis may be -1, which takes the devices left.
+      shape: size of each axis, for instance `{"data": -1, "fsdp": 1}`; one may be -1, which takes the devices left.
       devices: the devices to use; all of them when None.
 
     Returns:
@@ -60,9 +60,10 @@ def create_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None =
 def check_batch_size(batch_size: int, mesh: Mesh) -> None:
     """Raises UserError unless the mesh divides the global batch (a remainder would be padded or dropped unseen)."""
     if batch_size % mesh.size:
+        fitting = math.ceil(batch_size / mesh.size) * mesh.size
         raise UserError(
-            f"config.batch_size = {batch_size} does not divide over the mesh {dict(mesh.shape)} of {mesh.size} devices. "
-            f"Use a multiple of {mesh.size}, for instance {math.ceil(batch_size / mesh.size) * mesh.size}, or fewer devices."
+            f"config.batch_size = {batch_size} does not divide over the mesh {dict(mesh.shape)} of {mesh.size} devices."
+            f" Use a multiple of {mesh.size}, for instance {fitting}, or fewer devices."
         )
 
 
@@ -70,7 +71,7 @@ def param_shardings(state: nnx.State, mesh: Mesh) -> dict[str, Any]:
     """The sharding of every variable of `state`, from its logical axis names and `LOGICAL_RULES`.
 
     Args:
-      state: abstract or concrete state whose leaves are `nnx.Variable`s with `out_sharding` metadata (none: replicated).
+      state: abstract or concrete state of `nnx.Variable`s with `out_sharding` metadata (without any: replicated).
       mesh: the device mesh.
 
     Returns:

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,17 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from painjax import sharding
-from painjax.checkpoint import METRIC, Checkpoints, StopSignal, read_config, restore_params
+from painjax.checkpoint import METRIC, Checkpoints, best_step, read_config, restore_params
 from painjax.data.pipeline import train_batches
 from painjax.errors import UserError
 from painjax.evaluate import predict_split
-from painjax.files import jsonable, write_atomically
+from painjax.files import write_atomically
 from painjax.optim import learning_rate
 from painjax.state import create_state, make_train_step
+from painjax.training_log import Meter, MetricsLog
 
 # Settings that a resumed run may change: they say where, how often and how fast, not what is computed.
-_FREE = ("mesh.", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "data.data_dir", "teacher")
+_FREE = ("mesh.", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "data.data_dir")
 
 
 def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
@@ -44,10 +44,10 @@ def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
     # ---------------------------------------------------------------- refuse early
     mesh = sharding.create_mesh(config.mesh)
     sharding.check_batch_size(config.batch_size, mesh)
-    teacher_config = _teacher_config(config)
+    teacher_config, teacher_step = _teacher(config)
     _check_same_experiment(config, workdir)
 
-    with jax.set_mesh(mesh), Checkpoints(workdir, config.keep_checkpoints) as checkpoints, StopSignal() as stop:
+    with jax.set_mesh(mesh), Checkpoints(workdir, config.keep_checkpoints) as checkpoints:
         if checkpoints.latest_step() == config.steps:
             logging.info("%s is finished: all %d steps are trained.", workdir, config.steps)
             return config.steps
@@ -56,8 +56,7 @@ def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
         batches = train_batches(config)
         state, shardings, optimizer = create_state(config, mesh, teacher_config)
         if teacher_config is not None:
-            teacher, teacher_step = restore_params(config.teacher, state.frozen["teacher"])
-            state.frozen["teacher"] = teacher
+            state.frozen["teacher"] = restore_params(config.teacher, teacher_step, state.frozen["teacher"])
             logging.info("Teacher: %s at step %d.", config.teacher, teacher_step)
         train_step = make_train_step(config, optimizer, shardings, mesh)
         rate = learning_rate(config)
@@ -66,7 +65,12 @@ def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
         resumed = checkpoints.restore(state)
         if resumed is not None:
             state, position = resumed
-            batches.set_state(position)
+            if position["teacher_step"] != teacher_step:
+                raise UserError(
+                    f"{workdir} learned from step {position['teacher_step']} of {config.teacher}, whose best step is "
+                    f"{teacher_step} now. Start again in another --workdir."
+                )
+            batches.set_state(position["data"])
         start = int(state.step)
         log = MetricsLog(workdir, start)
         _write_config(config, workdir)
@@ -82,7 +86,7 @@ def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
 
             last = step == config.steps
             validating = last or step % config.validate_every == 0
-            stopping = stop.received or checkpoints.stop_requested(step)
+            stopping = checkpoints.stop_requested(step)
             saving = validating or stopping or step % config.checkpoint_every == 0
             if saving or step % config.log_every == 0:
                 terms = {name: float(value) for name, value in jax.device_get(terms).items()}
@@ -99,7 +103,7 @@ def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
                 metrics = {METRIC: summary["pspi"]["mae"]}
             if saving:
                 with meter.paused():
-                    checkpoints.save(state, batches.get_state(), metrics)
+                    checkpoints.save(state, {"data": batches.get_state(), "teacher_step": teacher_step}, metrics)
             if stopping and not last:
                 logging.warning("Told to stop: saved step %d. The same command goes on from there.", step)
                 return step
@@ -107,75 +111,15 @@ def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
     return config.steps
 
 
-class MetricsLog:
-    """`metrics.jsonl`: one JSON object per line; entries after the step that is resumed from are dropped first.
-
-    Undefined values (NaN) are written as null. Only the first process writes.
-    """
-
-    def __init__(self, workdir: Path, start: int):
-        self._path = workdir / "metrics.jsonl" if jax.process_index() == 0 else None
-        if self._path is not None and self._path.exists():
-            lines = self._path.read_text().splitlines(keepends=True)
-            # A line without an end was being written when the process died.
-            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= start]
-            write_atomically(self._path, "".join(kept))
-
-    def write(self, entry: dict[str, Any]) -> None:
-        if self._path is not None:
-            with self._path.open("a") as file:
-                file.write(json.dumps(jsonable(entry)) + "\n")
-
-
-class Meter:
-    """Speed between two readings, leaving out validation and saving, and what part of the time was spent on data."""
-
-    def __init__(self, config: ConfigDict, start: int):
-        self._batch_size, self._steps, self._step = config.batch_size, config.steps, start
-        self._began, self._spans = time.perf_counter(), {"waited": 0.0, "idle": 0.0}
-
-    def waiting(self) -> "_Span":
-        """Context: time spent on getting data."""
-        return _Span(self._spans, "waited")
-
-    def paused(self) -> "_Span":
-        """Context: time that is not training."""
-        return _Span(self._spans, "idle")
-
-    def read(self, step: int) -> dict[str, float]:
-        """`images_per_s`, `data_wait` (0..1 of the time) and `eta_s` since the last reading."""
-        now = time.perf_counter()
-        seconds = max(now - self._began - self._spans["idle"], 1e-9)
-        steps = step - self._step
-        reading = {
-            "images_per_s": round(steps * self._batch_size / seconds, 2),
-            "data_wait": round(self._spans["waited"] / seconds, 4),
-            "eta_s": round((self._steps - step) * seconds / steps, 1),
-        }
-        self._began, self._step, self._spans = now, step, {"waited": 0.0, "idle": 0.0}
-        return reading
-
-
-class _Span:
-    def __init__(self, spans: dict[str, float], name: str):
-        self._spans, self._name = spans, name
-
-    def __enter__(self) -> None:
-        self._began = time.perf_counter()
-
-    def __exit__(self, *_) -> None:
-        self._spans[self._name] += time.perf_counter() - self._began
-
-
-def _teacher_config(config: ConfigDict) -> ConfigDict | None:
-    """The configuration of the teacher, None for an experiment without one."""
+def _teacher(config: ConfigDict) -> tuple[ConfigDict | None, int | None]:
+    """The configuration of the teacher and the step to take it from; None, None for an experiment without one."""
     if "teacher" not in config:
-        return None
+        return None, None
     advice = "give the working directory of a trained teacher, for instance --config.teacher=runs/teacher."
     if not config.teacher:
         raise UserError(f"config.teacher is empty, and this experiment learns from a teacher; {advice}")
     try:
-        teacher = read_config(config.teacher)
+        teacher, step = read_config(config.teacher), best_step(config.teacher)
     except FileNotFoundError as error:
         raise UserError(f"config.teacher = {config.teacher!r}: {error}") from error
     wrong = []
@@ -190,7 +134,7 @@ def _teacher_config(config: ConfigDict) -> ConfigDict | None:
         )
     if wrong:
         raise UserError(f"The teacher in {config.teacher} does not fit: {'; '.join(wrong)}. Change one of the two.")
-    return teacher
+    return teacher, step
 
 
 def _check_same_experiment(config: ConfigDict, workdir: Path) -> None:
@@ -218,7 +162,7 @@ def _check_finite(terms: dict[str, float], step: int, workdir: Path) -> None:
         shown = ", ".join(f"{name} {value:.4g}" for name, value in terms.items())
         raise UserError(
             f"Training diverged before step {step}: {shown}. Nothing of this is saved; {workdir} keeps its last good "
-            "checkpoint. Lower config.optim.learning_rate or lengthen config.optim.warmup_steps and use a new --workdir."
+            "checkpoint. Lower config.optim.learning_rate or lengthen config.optim.warmup_steps, in a new --workdir."
         )
 
 

@@ -1,7 +1,7 @@
 """A tiny data set with the fields of `pain3d` and pictures that a small model can learn from in seconds.
 
-Each action unit draws a bright patch at its own place, its height growing with the intensity; the heatmap shows the same
-patches without the face. Written as a real TFDS array_record data set, so that tests read what users read.
+Each action unit draws a bright patch at its own place, its height growing with the intensity; the heatmap shows the
+same patches without the face. Written as a real TFDS array_record data set, so that tests read what users read.
 """
 
 import os

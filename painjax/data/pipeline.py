@@ -21,8 +21,8 @@ def train_batches(config: ConfigDict) -> grain.DatasetIterator:
     Returns:
       An iterator over this process's rows of each global batch of `config.batch_size`: a dict of uint8 images
       [b, S, S, C] (`image`, `heatmap` and, if the model takes one, `neutral_image`), `aus` [b, 6], `pspi` [b],
-      `identity` [b], `index` [b], and `valid` [b], all True. Its `get_state()` / `set_state()` hold the position, a dict
-      that goes into JSON; batch k depends on nothing but the seed and k.
+      `identity` [b], `index` [b], and `valid` [b], all True. `get_state()` and `set_state()` give and take the
+      position, a dict fit for JSON; batch k depends on nothing but the seed and k.
 
     Raises:
       UserError: see `FrameSource`; or if the batch does not divide over the processes.

@@ -18,8 +18,8 @@ _JPEG_MAGIC = b"\xff\xd8"
 class FrameSource:
     """One split of a data set with the fields of the pain3d specification (`tfds_builders/pain3d/README.md`).
 
-    `source[i]` is a dict of NumPy arrays: each of the requested images as uint8 [S, S, C], and `aus` [6] float32 (0..5),
-    `pspi` float32 (0..16), `identity` int32, `index` int32 (= i). Only the requested images are decoded.
+    `source[i]` is a dict of NumPy arrays: each of the requested images as uint8 [S, S, C], and `aus` [6] float32
+    (0..5), `pspi` float32 (0..16), `identity` int32, `index` int32 (= i). Only the requested images are decoded.
 
     Raises:
       UserError: when the data set is not built, incomplete, of another file format, or lacks a field or the split.
@@ -32,15 +32,16 @@ class FrameSource:
         missing = [field for field in (*images, "aus", "pspi", "identity") if field not in features]
         if missing:
             raise UserError(
-                f"Data set {name} in {builder.data_dir} has no field {', '.join(missing)}; it has {', '.join(features)}. "
-                f"Expected the fields of pain3d; {_build_command(name)}"
+                f"Data set {name} in {builder.data_dir} has no field {', '.join(missing)}; it has "
+                f"{', '.join(features)}. Expected the fields of pain3d. {_build_command(name)}"
             )
         if split not in builder.info.splits:
             raise UserError(f"Data set {name} has no split {split!r}; it has {', '.join(builder.info.splits)}.")
         lost = [path for path in builder.info.splits[split].filepaths if not Path(path).exists()]
         if lost:
             raise UserError(
-                f"Data set {name} is incomplete: {lost[0]} is missing. Remove {builder.data_dir}; {_build_command(name)}"
+                f"Data set {name} is incomplete: {lost[0]} is missing. Remove {builder.data_dir}. "
+                f"{_build_command(name, data_dir)}"
             )
         if builder.info.file_format.value != "array_record":
             raise UserError(

@@ -20,8 +20,8 @@ class Normalisation(NamedTuple):
     std: tuple[float, ...]
 
 
-# How each kind of picture is normalised, in training and ever after. RGB: ImageNet's figures, as DINOv3 and ViTPain use.
-# Heatmap: mostly 0 with a few warm places.
+# How each kind of picture is normalised, in training and ever after. RGB: ImageNet's figures, which DINOv3 and ViTPain
+# use. Heatmap: mostly 0 with a few warm places.
 NORMALISATION = {
     "image": Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "heatmap": Normalisation((0.1,), (0.2,)),
