@@ -41,3 +41,11 @@ def tiny_dataset(tmp_path_factory) -> Path:
     subprocess.run([*command, f"--data_dir={data_dir}"], check=True, cwd=data_dir)
     (folder,) = (data_dir / "pain3d" / "tiny").iterdir()
     return folder
+
+
+@pytest.fixture(scope="session")
+def synthetic_dataset(tmp_path_factory) -> Path:
+    """The data directory of a stand-in for `pain3d/quick`: 32 px, 40 / 12 / 10 frames, built in a second."""
+    from tests.synthetic_pain3d import build
+
+    return build(tmp_path_factory.mktemp("synthetic"))

@@ -36,7 +36,7 @@ def normalise(pixels: Float[Array, "*B H W C"], kind: str) -> Float[Array, "*B H
     return (pixels - mean) / std
 
 
-def prepare(batch: Mapping[str, Array], config: ConfigDict, key: Array | None = None) -> dict[str, Any]:
+def prepare(batch: Mapping[str, Any], config: ConfigDict, key: Array | None = None) -> dict[str, Any]:
     """Makes the float batch that models and objectives take.
 
     Args:
@@ -51,10 +51,10 @@ def prepare(batch: Mapping[str, Array], config: ConfigDict, key: Array | None = 
       `heatmap` in 0..1, aligned with `image`; `heatmap_input` the same, normalised (what a teacher takes).
     """
     images = {name: batch[name] for name in ("image", "neutral_image", "heatmap") if name in batch}
-    images = {name: _resize(pixels, config.model.image_size) for name, pixels in images.items()}
+    images = {name: _resize(jnp.asarray(pixels), config.model.image_size) for name, pixels in images.items()}
     neutral_valid = jnp.ones(batch["index"].shape, bool)
     if key is not None:
-        keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(batch["index"])
+        keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.asarray(batch["index"]))
         images, neutral_valid = jax.vmap(lambda images, key: _augment(images, key, config.data))(images, keys)
     heatmap = images["heatmap"]
     neutral = normalise(images["neutral_image"], "image") if "neutral_image" in images else None

@@ -1,0 +1,88 @@
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+from configs import student, teacher
+from painjax.data.pipeline import eval_batches, train_batches
+from painjax.errors import UserError
+
+
+@pytest.fixture
+def config(synthetic_dataset):
+    config = student.get_config("test")
+    config.data.data_dir = str(synthetic_dataset)
+    return config
+
+
+def take(batches, n):
+    return [batch["index"] for batch in itertools.islice(batches, n)]
+
+
+def test_an_epoch_holds_every_frame_once_and_the_next_is_in_another_order(config):
+    first, second = np.split(np.concatenate(take(train_batches(config), 10)), 2)
+    assert sorted(first) == sorted(second) == list(range(40))
+    assert list(first) != list(second)
+
+
+def test_a_batch_has_what_the_model_needs_and_no_more(config):
+    batch = next(train_batches(config))
+    assert {name: (value.shape, value.dtype) for name, value in batch.items()} == {
+        "image": ((8, 32, 32, 3), np.uint8),
+        "neutral_image": ((8, 32, 32, 3), np.uint8),
+        "heatmap": ((8, 32, 32, 1), np.uint8),
+        "aus": ((8, 6), np.float32),
+        "pspi": ((8,), np.float32),
+        "identity": ((8,), np.int32),
+        "index": ((8,), np.int32),
+        "valid": ((8,), np.bool_),
+    }
+    heatmaps = teacher.get_config("test")
+    heatmaps.data.data_dir = config.data.data_dir
+    assert "image" not in next(train_batches(heatmaps))
+
+
+def test_the_order_follows_from_the_seed(config):
+    once, again = take(train_batches(config), 6), take(train_batches(config), 6)
+    np.testing.assert_array_equal(once, again)
+    config.seed = 1
+    assert not np.array_equal(once, take(train_batches(config), 6))
+
+
+def test_a_restored_position_goes_on_with_the_next_batch(config):
+    batches = train_batches(config)
+    take(batches, 7)  # into the second epoch
+    position = batches.get_state()
+    expected = take(batches, 5)
+    resumed = train_batches(config)
+    resumed.set_state(position)
+    np.testing.assert_array_equal(take(resumed, 5), expected)
+
+
+def test_processes_share_each_global_batch(config, monkeypatch):
+    whole = take(train_batches(config), 7)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    parts = []
+    for process in range(2):
+        monkeypatch.setattr(jax, "process_index", lambda process=process: process)
+        parts.append(take(train_batches(config), 7))
+    for batch, first, second in zip(whole, *parts, strict=True):
+        assert len(first) == len(second) == 4
+        assert sorted(batch) == sorted([*first, *second])
+    config.batch_size = 7
+    with pytest.raises(UserError, match="batch_size = 7.*2 processes"):
+        train_batches(config)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_evaluation_sees_every_frame_once_and_marks_the_padding(config, monkeypatch, processes):
+    monkeypatch.setattr(jax, "process_count", lambda: processes)
+    seen, sizes = [], []
+    for process in range(processes):
+        monkeypatch.setattr(jax, "process_index", lambda process=process: process)
+        batches = list(eval_batches(config, "validation"))
+        sizes.append([len(batch["index"]) for batch in batches])
+        seen += [index for batch in batches for index in batch["index"][batch["valid"]]]
+    assert sizes == [[8 // processes] * 2] * processes
+    assert sorted(seen) == list(range(12))

@@ -1,0 +1,130 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from configs import student, teacher
+from painjax.data import transforms
+
+
+@pytest.fixture
+def config():
+    return student.get_config("test")
+
+
+def still(config):
+    """Switches every augmentation off."""
+    with config.unlocked():
+        config.data.augment.update({name: 0.0 for name in config.data.augment})
+        config.data.drop_neutral = 0.0
+    return config
+
+
+def make_batch(n=6, size=32, channels=("image", "neutral_image", "heatmap")):
+    rng = np.random.default_rng(0)
+    width = {"image": 3, "neutral_image": 3, "heatmap": 1}
+    pixels = {name: rng.integers(0, 256, (n, size, size, width[name]), dtype=np.uint8) for name in channels}
+    return pixels | {"index": np.arange(n, dtype=np.int32) + 10, "pspi": np.zeros(n, np.float32)}
+
+
+def test_evaluation_only_normalises(config):
+    batch = make_batch()
+    out = transforms.prepare(batch, config)
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    np.testing.assert_allclose(out["image"], (batch["image"] / 255 - mean) / std, atol=1e-5)
+    np.testing.assert_allclose(out["neutral"], (batch["neutral_image"] / 255 - mean) / std, atol=1e-5)
+    np.testing.assert_allclose(out["heatmap"], batch["heatmap"] / 255, atol=1e-6)
+    assert out["neutral_valid"].all()
+
+
+def test_the_teacher_gets_the_heatmap_as_its_image():
+    config = teacher.get_config("test")
+    batch = make_batch(channels=("heatmap",))
+    out = transforms.prepare(batch, config)
+    np.testing.assert_allclose(out["image"], (batch["heatmap"] / 255 - 0.1) / 0.2, atol=1e-5)
+    np.testing.assert_array_equal(out["image"], out["heatmap_input"])
+    assert out["neutral"] is None and out["neutral_valid"] is None
+
+
+def test_other_sizes_are_scaled_to_the_models(config):
+    batch = make_batch(n=1, size=64)
+    batch["image"][:] = 51
+    out = transforms.prepare(batch, config)
+    assert out["image"].shape == (1, 32, 32, 3) and out["heatmap"].shape == (1, 32, 32, 1)
+    np.testing.assert_allclose(out["image"][0, :, :, 0], (0.2 - 0.485) / 0.229, atol=1e-5)
+
+
+def test_augmentation_of_strength_zero_changes_nothing(config):
+    batch = make_batch()
+    plain, augmented = (transforms.prepare(batch, still(config), key) for key in (None, jax.random.key(0)))
+    for name in ("image", "neutral", "heatmap"):
+        np.testing.assert_allclose(augmented[name], plain[name], atol=1e-5)
+
+
+def test_a_flip_mirrors_all_pictures_of_the_frame(config):
+    config = still(config)
+    config.data.augment.flip = 1.0
+    batch = make_batch()
+    plain, flipped = (transforms.prepare(batch, config, key) for key in (None, jax.random.key(0)))
+    for name in ("image", "neutral", "heatmap"):
+        np.testing.assert_allclose(flipped[name], plain[name][:, :, ::-1], atol=1e-5)
+
+
+def test_warp_is_the_affine_map_that_its_draws_describe(config):
+    augment = config.data.augment
+    augment.flip = 0.0
+    rows, columns = np.mgrid[:32, :32]
+    picture = np.stack([np.sin(rows / 5) + np.cos(columns / 7), rows * columns / 1000], -1)
+    key = jax.random.key(3)
+    warped = transforms.warp(jnp.asarray(picture, jnp.float32), key, augment)
+
+    draws = jax.random.split(key)[1]
+    down, right, zoom, turn = np.asarray(jax.random.uniform(draws, (4,), minval=-1, maxval=1), np.float64)
+    angle = np.deg2rad(turn * augment.rotate)
+    matrix = np.exp(zoom * augment.scale) * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    centre = np.full(2, 15.5)
+    offset = centre - matrix @ centre + 32 * augment.shift * np.array([down, right])
+    for channel in range(2):
+        expected = ndimage.affine_transform(picture[..., channel], matrix, offset, order=1, mode="nearest")
+        np.testing.assert_allclose(warped[..., channel], expected, atol=1e-4)
+
+
+def test_heatmap_and_neutral_move_with_the_image(config):
+    for name in ("brightness", "contrast", "saturation", "tint", "noise"):
+        config.data.augment[name] = 0.0
+    batch = make_batch()
+    batch["neutral_image"] = batch["image"]
+    batch["heatmap"] = batch["image"][..., :1]
+    out = transforms.prepare(batch, config, jax.random.key(0))
+    np.testing.assert_allclose(out["neutral"], out["image"], atol=1e-5)
+    np.testing.assert_allclose(out["heatmap"][..., 0], out["image"][..., 0] * 0.229 + 0.485, atol=1e-5)
+    assert not np.allclose(out["heatmap"], batch["heatmap"] / 255, atol=0.05)
+
+
+def test_colours_of_image_and_neutral_are_drawn_apart_and_spare_the_heatmap(config):
+    for name in ("flip", "shift", "scale", "rotate"):
+        config.data.augment[name] = 0.0
+    batch = make_batch()
+    batch["neutral_image"] = batch["image"]
+    out = transforms.prepare(batch, config, jax.random.key(0))
+    assert np.abs(out["image"] - out["neutral"]).mean() > 0.05
+    np.testing.assert_allclose(out["heatmap"], batch["heatmap"] / 255, atol=1e-5)
+
+
+def test_augmentation_of_a_frame_depends_on_its_index_not_on_its_row(config):
+    batch = make_batch()
+    turned = {name: value[::-1] for name, value in batch.items()}
+    key = jax.random.key(5)
+    first, second = transforms.prepare(batch, config, key), transforms.prepare(turned, config, key)
+    for name in ("image", "neutral", "neutral_valid", "heatmap"):
+        np.testing.assert_allclose(first[name], second[name][::-1], atol=1e-6)
+    assert not np.allclose(first["image"], transforms.prepare(batch, config, jax.random.key(6))["image"])
+
+
+def test_neutral_references_are_dropped_as_often_as_asked(config):
+    config.data.drop_neutral = 0.25
+    batch = make_batch(n=2000, size=2)
+    config.model.image_size = 2
+    dropped = 1 - transforms.prepare(batch, config, jax.random.key(0))["neutral_valid"].mean()
+    assert 0.2 < dropped < 0.3
