@@ -12,17 +12,15 @@ import os
 import numpy as np
 import scipy.sparse
 
-from data_gen import shading
+from data_gen import gl_objects, lighting, shading
 from data_gen.camera import Camera
 from data_gen.face_models import MATERIALS, Topology
 from data_gen.scene import Light
-from data_gen.textures import Texture
+from data_gen.textures import HairMesh, Texture
 
 SUPERSAMPLING = 2  # per axis: with triangles smaller than pixels, cheaper on Mesa than multisampling, and finer
 NEAR_MM, FAR_MM = 50.0, 5000.0
-FILL_ELEVATION = 5.0  # degrees; the fill light stands opposite the key, low, and a third, weak one behind the head
-WHITE_BALANCE_KELVIN = 5500.0
-WHITE_BALANCE = 0.6  # share of a light's colour cast that the camera removes
+HAIR_VALUE = -1.0  # what hair writes into a field, to be told from the head
 
 UNAVAILABLE = (
     "No offscreen OpenGL on this machine ({reason}). The generator renders through pyrender and EGL: "
@@ -37,8 +35,8 @@ class Field:
 
     Attributes:
       values: (S, S) float32, the field interpolated over the visible surface; 0 where there is no head.
-      mask: (S, S) bool, true where the head is.
-      depth: (S, S) float32, mm along the optical axis; +inf where there is no head.
+      mask: (S, S) bool, true where the head is and no hair hides it.
+      depth: (S, S) float32, mm along the optical axis, of the head or the hair before it; +inf where there is neither.
     """
 
     values: np.ndarray
@@ -58,7 +56,9 @@ class Renderer:
         self._platform, self._gl = _open_context(size)
         self._faces = topology.faces
         self._adjacency = _adjacency(topology.faces, len(topology.template))
+        self._template = topology.template
         self._displacement = None
+        self._hair: HairMesh | None = None
         self._exposure = 1.0
         two_sided = np.isin(topology.materials, (MATERIALS.index("mouth"), MATERIALS.index("lash")))
         order = np.argsort(two_sided, kind="stable")
@@ -70,29 +70,36 @@ class Renderer:
         self._index_count = indices.size
 
         gl = self._gl
-        self._color_program = _program(gl, shading.COLOR_VERTEX, shading.COLOR_FRAGMENT)
-        self._field_program = _program(gl, shading.FIELD_VERTEX, shading.FIELD_FRAGMENT)
-        self._moving = _buffer(gl, np.zeros((len(corners), 6), np.float32))  # position, normal
+        self._color_program = gl_objects.program(gl, shading.COLOR_VERTEX, shading.COLOR_FRAGMENT)
+        self._field_program = gl_objects.program(gl, shading.FIELD_VERTEX, shading.FIELD_FRAGMENT)
+        self._moving = gl_objects.buffer(gl, np.zeros((len(corners), 6), np.float32))  # position, normal
         self._color_array = gl.glGenVertexArrays(1)
         gl.glBindVertexArray(self._color_array)
-        _attribute(gl, self._moving, 0, 3, stride=24)
-        _attribute(gl, self._moving, 1, 3, stride=24, offset=12)
-        _attribute(gl, _buffer(gl, topology.uvs[corners[:, 1]].astype(np.float32)), 2, 2)
-        self._visibility = _buffer(gl, np.zeros((len(corners), 4), np.float32))
-        _attribute(gl, self._visibility, 3, 4)
-        _index_buffer(gl, indices.reshape(-1).astype(np.uint32))
+        gl_objects.attribute(gl, self._moving, 0, 3, stride=24)
+        gl_objects.attribute(gl, self._moving, 1, 3, stride=24, offset=12)
+        gl_objects.attribute(gl, gl_objects.buffer(gl, topology.uvs[corners[:, 1]].astype(np.float32)), 2, 2)
+        self._visibility = gl_objects.buffer(gl, np.zeros((len(corners), 4), np.float32))
+        gl_objects.attribute(gl, self._visibility, 3, 4)
+        gl_objects.index_buffer(gl, indices.reshape(-1).astype(np.uint32))
 
-        self._field_vertices = _buffer(gl, np.zeros((len(topology.template), 4), np.float32))  # position, value
+        self._field_vertices = gl_objects.buffer(
+            gl, np.zeros((len(topology.template), 4), np.float32)
+        )  # position, value
         self._field_array = gl.glGenVertexArrays(1)
         gl.glBindVertexArray(self._field_array)
-        _attribute(gl, self._field_vertices, 0, 3, stride=16)
-        _attribute(gl, self._field_vertices, 1, 1, stride=16, offset=12)
-        _index_buffer(gl, topology.faces[order].reshape(-1).astype(np.uint32))
+        gl_objects.attribute(gl, self._field_vertices, 0, 3, stride=16)
+        gl_objects.attribute(gl, self._field_vertices, 1, 1, stride=16, offset=12)
+        gl_objects.index_buffer(gl, topology.faces[order].reshape(-1).astype(np.uint32))
 
-        self._color_target = _target(gl, size * SUPERSAMPLING, gl.GL_RGBA8)
-        self._resolved = _target(gl, size, gl.GL_RGBA8)
-        self._field_target = _target(gl, size, gl.GL_RG32F)
-        self._textures = gl.glGenTextures(2)
+        self._color_target = gl_objects.target(gl, size * SUPERSAMPLING, gl.GL_RGBA8)
+        self._resolved = gl_objects.target(gl, size, gl.GL_RGBA8)
+        self._field_target = gl_objects.target(gl, size, gl.GL_RG32F)
+        self._textures = gl.glGenTextures(3)  # albedo and roughness; surface; hair
+        self._hair_program = gl_objects.program(gl, shading.HAIR_VERTEX, shading.HAIR_FRAGMENT)
+        empty = np.zeros((1, 4), np.float32)
+        self._hair_positions, self._hair_attributes = gl_objects.buffer(gl, empty), gl_objects.buffer(gl, empty)
+        self._hair_field = gl_objects.buffer(gl, empty)
+        self._hair_array, self._hair_field_array = gl.glGenVertexArrays(2)
         gl.glEnable(gl.GL_DEPTH_TEST)
         gl.glClearColor(0, 0, 0, 0)
         gl.glPixelStorei(gl.GL_PACK_ALIGNMENT, 1)
@@ -135,6 +142,9 @@ class Renderer:
             gl.glTexParameteri(gl.GL_TEXTURE_2D, gl.GL_TEXTURE_MAG_FILTER, gl.GL_LINEAR)
         self._displacement = texture.displacement
         self._exposure = texture.exposure
+        self._hair = texture.hair
+        if texture.hair is not None:
+            self._upload_hair(texture.hair)
 
     def color(self, vertices: np.ndarray, camera: Camera, light: Light, background: np.ndarray) -> np.ndarray:
         """A picture.
@@ -152,17 +162,16 @@ class Renderer:
         self._platform.make_current()
         vertices = self._displaced(vertices)
         moving = np.concatenate([vertices, self._normals(vertices)], 1)[self._corner_vertex]  # [C, 6]
-        _update(gl, self._moving, moving)
+        gl_objects.update(gl, self._moving, moving)
         gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, self._color_target)
         gl.glUseProgram(self._color_program)
-        self._set_light(camera, light)
-        for unit, (sampler, name) in enumerate(zip(("albedo_map", "surface_map"), self._textures, strict=True)):
-            gl.glActiveTexture(gl.GL_TEXTURE0 + unit)
-            gl.glBindTexture(gl.GL_TEXTURE_2D, name)
-            gl.glUniform1i(gl.glGetUniformLocation(self._color_program, sampler), unit)
-        gl.glActiveTexture(gl.GL_TEXTURE0)
+        self._set_light(self._color_program, camera, light)
+        self._bind_texture(self._color_program, "surface_map", 1, self._textures[1])
+        self._bind_texture(self._color_program, "albedo_map", 0, self._textures[0])
         fine = self.size * SUPERSAMPLING
         self._draw(self._color_array, self._color_program, _world_to_clip(camera), fine)
+        if self._hair is not None:
+            self._draw_hair(vertices, camera, light)
 
         gl.glBindFramebuffer(gl.GL_READ_FRAMEBUFFER, self._color_target)
         gl.glBindFramebuffer(gl.GL_DRAW_FRAMEBUFFER, self._resolved)
@@ -185,21 +194,22 @@ class Renderer:
         """
         gl = self._gl
         self._platform.make_current()
-        _update(gl, self._field_vertices, np.concatenate([self._displaced(vertices), values[:, None]], 1))
+        vertices = self._displaced(vertices)
+        gl_objects.update(gl, self._field_vertices, np.concatenate([vertices, values[:, None]], 1))
         gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, self._field_target)
         gl.glUseProgram(self._field_program)
         self._draw(self._field_array, self._field_program, _world_to_clip(camera), self.size)
-        pixels = self._read_field(self.size)
-        mask = pixels[..., 1] > 0
-        return Field(pixels[..., 0], mask, np.where(mask, pixels[..., 1], np.float32(np.inf)))
+        if self._hair is not None:
+            self._draw_hair_field(vertices)
+        value, depth = np.moveaxis(self._read_field(self.size), -1, 0)
+        mask = (depth > 0) & (value != HAIR_VALUE)
+        return Field(np.where(mask, value, np.float32(0)), mask, np.where(depth > 0, depth, np.float32(np.inf)))
 
     def _draw(self, vertex_array: int, program: int, world_to_clip: np.ndarray, size: int) -> None:
         gl = self._gl
         gl.glViewport(0, 0, size, size)
         gl.glClear(gl.GL_COLOR_BUFFER_BIT | gl.GL_DEPTH_BUFFER_BIT)
-        gl.glUniformMatrix4fv(
-            gl.glGetUniformLocation(program, "world_to_clip"), 1, gl.GL_TRUE, world_to_clip.astype(np.float32)
-        )
+        gl_objects.matrix(gl, program, "world_to_clip", world_to_clip)
         gl.glBindVertexArray(vertex_array)
         gl.glEnable(gl.GL_CULL_FACE)
         gl.glDrawElements(gl.GL_TRIANGLES, self._one_sided, gl.GL_UNSIGNED_INT, None)
@@ -207,6 +217,60 @@ class Renderer:
             gl.glDisable(gl.GL_CULL_FACE)
             rest = ctypes.c_void_p(4 * self._one_sided)
             gl.glDrawElements(gl.GL_TRIANGLES, self._index_count - self._one_sided, gl.GL_UNSIGNED_INT, rest)
+
+    def _bind_texture(self, program: int, sampler: str, unit: int, name: int) -> None:
+        gl = self._gl
+        gl.glActiveTexture(gl.GL_TEXTURE0 + unit)
+        gl.glBindTexture(gl.GL_TEXTURE_2D, name)
+        gl.glUniform1i(gl.glGetUniformLocation(program, sampler), unit)
+
+    def _upload_hair(self, hair: HairMesh) -> None:
+        gl, (shells, nodes) = self._gl, hair.positions.shape[:2]
+        gl.glBindVertexArray(self._hair_array)
+        gl_objects.attribute(gl, self._hair_positions, 0, 3)
+        gl_objects.update(gl, self._hair_attributes, hair.attributes.reshape(shells * nodes, -1))
+        for location, width, offset in ((1, 3, 0), (2, 3, 12), (3, 2, 24), (4, 2, 32)):
+            gl_objects.attribute(gl, self._hair_attributes, location, width, stride=40, offset=offset)
+        layered = hair.faces[None] + np.arange(shells, dtype=np.uint32)[:, None, None] * np.uint32(nodes)
+        gl_objects.index_buffer(gl, np.ascontiguousarray(layered))
+        gl.glBindVertexArray(self._hair_field_array)
+        gl_objects.attribute(gl, self._hair_field, 0, 3, stride=16)
+        gl_objects.attribute(gl, self._hair_field, 1, 1, stride=16, offset=12)
+        gl_objects.index_buffer(gl, hair.faces)
+        gl.glBindTexture(gl.GL_TEXTURE_2D, self._textures[2])
+        texels = np.ascontiguousarray(np.round(np.sqrt(np.clip(hair.texture, 0, 1)) * 255).astype(np.uint8))
+        rows, columns = texels.shape[:2]
+        gl.glTexImage2D(gl.GL_TEXTURE_2D, 0, gl.GL_RGBA8, columns, rows, 0, gl.GL_RGBA, gl.GL_UNSIGNED_BYTE, texels)
+        gl.glGenerateMipmap(gl.GL_TEXTURE_2D)
+        gl.glTexParameteri(gl.GL_TEXTURE_2D, gl.GL_TEXTURE_MIN_FILTER, gl.GL_LINEAR_MIPMAP_LINEAR)
+        gl.glTexParameteri(gl.GL_TEXTURE_2D, gl.GL_TEXTURE_WRAP_T, gl.GL_CLAMP_TO_EDGE)
+
+    def _hair_motion(self, vertices: np.ndarray) -> np.ndarray:
+        return (self._hair.binding @ (vertices - self._template)).astype(np.float32)  # [G, 3]
+
+    def _draw_hair(self, vertices: np.ndarray, camera: Camera, light: Light) -> None:
+        """Shell over shell, blended over the head; in the picture that `_draw` has begun."""
+        gl = self._gl
+        gl_objects.update(gl, self._hair_positions, self._hair.positions + self._hair_motion(vertices))
+        gl.glUseProgram(self._hair_program)
+        self._set_light(self._hair_program, camera, light)
+        self._bind_texture(self._hair_program, "strand_map", 0, self._textures[2])
+        gl_objects.matrix(gl, self._hair_program, "world_to_clip", _world_to_clip(camera))
+        gl.glBindVertexArray(self._hair_array)
+        gl.glDisable(gl.GL_CULL_FACE)
+        gl.glEnable(gl.GL_BLEND)
+        gl.glBlendFuncSeparate(gl.GL_SRC_ALPHA, gl.GL_ONE_MINUS_SRC_ALPHA, gl.GL_ONE, gl.GL_ONE_MINUS_SRC_ALPHA)
+        gl.glDrawElements(gl.GL_TRIANGLES, len(self._hair.positions) * self._hair.faces.size, gl.GL_UNSIGNED_INT, None)
+        gl.glDisable(gl.GL_BLEND)
+
+    def _draw_hair_field(self, vertices: np.ndarray) -> None:
+        """Hair hides what is behind it and belongs to no face; in the field that `_draw` has begun."""
+        gl, middle = self._gl, self._hair.positions[1]
+        nodes = np.column_stack([middle + self._hair_motion(vertices), np.full(len(middle), HAIR_VALUE)])
+        gl_objects.update(gl, self._hair_field, nodes)
+        gl.glBindVertexArray(self._hair_field_array)
+        gl.glDisable(gl.GL_CULL_FACE)
+        gl.glDrawElements(gl.GL_TRIANGLES, self._hair.faces.size, gl.GL_UNSIGNED_INT, None)
 
     def _read_field(self, size: int) -> np.ndarray:
         gl = self._gl
@@ -223,26 +287,11 @@ class Renderer:
         normals = self._adjacency @ np.cross(b - a, c - a)  # [V, 3]
         return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
 
-    def _set_light(self, camera: Camera, light: Light) -> None:
-        """Key and fill in front, a weak light behind; ambient from a bright ceiling and a dim, warmer floor."""
-        gl, program = self._gl, self._color_program
-        side = 1.0 if light.key_azimuth >= 0 else -1.0
-        directions = [
-            _direction(light.key_azimuth, light.key_elevation),
-            _direction(light.key_azimuth - side * 85.0, FILL_ELEVATION),
-            _direction(-side * 150.0, 35.0),
-        ]
-        tint = _light_color(light.kelvin)
-        white = np.ones(3)
-        colors = [1.0 * light.key * tint, 0.55 * light.fill * white, 0.35 * light.fill * white]
-        directions = np.array(directions) @ camera.pose[:3, :3].T  # [3, 3], camera -> world
-        for name, rows in (("light_direction", directions), ("light_color", colors)):
+    def _set_light(self, program: int, camera: Camera, light: Light) -> None:
+        gl, rig = self._gl, lighting.rig(light, camera)
+        for name, rows in (("light_direction", rig.directions), ("light_color", rig.colors)):
             gl.glUniform3fv(gl.glGetUniformLocation(program, name), 3, np.asarray(rows, np.float32))
-        for name, vector in (
-            ("eye", camera.pose[:3, 3]),
-            ("ambient_up", 0.75 * light.ambient * (0.5 + 0.5 * tint)),
-            ("ambient_down", 0.45 * light.ambient * tint * (1.0, 0.93, 0.86)),
-        ):
+        for name, vector in (("eye", camera.pose[:3, 3]), ("ambient_up", rig.above), ("ambient_down", rig.below)):
             gl.glUniform3f(gl.glGetUniformLocation(program, name), *map(float, vector))
         gl.glUniform1f(gl.glGetUniformLocation(program, "exposure"), self._exposure)
 
@@ -255,13 +304,13 @@ class Renderer:
         gl, template = self._gl, topology.template.astype(np.float64)
         normals = self._normals(template)
         center, radius = (template.max(0) + template.min(0)) / 2, np.linalg.norm(np.ptp(template, axis=0)) / 2
-        target = _target(gl, size, gl.GL_RG32F)
+        target = gl_objects.target(gl, size, gl.GL_RG32F)
         gl.glUseProgram(self._field_program)
         moments, seen = np.zeros((len(template), 4, 4)), np.zeros((len(template), 4))
         for d in _sphere(directions):
             frame = _looking_along(d)  # rows: right, up, towards the light
             local = (template - center) @ frame.T / radius  # [V, 3] within -1..1
-            _update(gl, self._field_vertices, np.concatenate([local, local[:, 2:]], 1))
+            gl_objects.update(gl, self._field_vertices, np.concatenate([local, local[:, 2:]], 1))
             gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, target)
             self._draw(self._field_array, self._field_program, np.diag([1.0, 1.0, -1.0, 1.0]), size)
             height = np.where((pixels := self._read_field(size))[..., 1] > 0, pixels[..., 0], -2.0)
@@ -275,7 +324,7 @@ class Renderer:
             seen += (cosine * visible)[:, None] * basis
         moments += 0.02 * directions * np.diag([0.0, 1.0, 1.0, 1.0])  # where few directions count, fit their mean
         fit = np.linalg.solve(moments + 1e-6 * np.eye(4), seen[..., None])[..., 0]  # [V, 4]
-        _update(gl, self._visibility, fit[self._corner_vertex])
+        gl_objects.update(gl, self._visibility, fit[self._corner_vertex])
 
 
 def _open_context(size: int):
@@ -293,57 +342,6 @@ def _open_context(size: int):
     return platform, GL
 
 
-def _program(gl, vertex: str, fragment: str) -> int:
-    program = gl.glCreateProgram()
-    for kind, source in ((gl.GL_VERTEX_SHADER, vertex), (gl.GL_FRAGMENT_SHADER, fragment)):
-        shader = gl.glCreateShader(kind)
-        gl.glShaderSource(shader, source)
-        gl.glCompileShader(shader)
-        if not gl.glGetShaderiv(shader, gl.GL_COMPILE_STATUS):
-            raise RuntimeError(f"The OpenGL driver refused a shader: {gl.glGetShaderInfoLog(shader).decode()}")
-        gl.glAttachShader(program, shader)
-    gl.glLinkProgram(program)
-    return program
-
-
-def _buffer(gl, values: np.ndarray) -> int:
-    name = gl.glGenBuffers(1)
-    gl.glBindBuffer(gl.GL_ARRAY_BUFFER, name)
-    gl.glBufferData(gl.GL_ARRAY_BUFFER, values.nbytes, np.ascontiguousarray(values), gl.GL_DYNAMIC_DRAW)
-    return name
-
-
-def _update(gl, name: int, values: np.ndarray) -> None:
-    values = np.ascontiguousarray(values, np.float32)
-    gl.glBindBuffer(gl.GL_ARRAY_BUFFER, name)
-    gl.glBufferData(gl.GL_ARRAY_BUFFER, values.nbytes, values, gl.GL_DYNAMIC_DRAW)  # a new store: no wait for the old
-
-
-def _attribute(gl, buffer: int, location: int, width: int, stride: int = 0, offset: int = 0) -> None:
-    gl.glBindBuffer(gl.GL_ARRAY_BUFFER, buffer)
-    gl.glEnableVertexAttribArray(location)
-    gl.glVertexAttribPointer(location, width, gl.GL_FLOAT, gl.GL_FALSE, stride, ctypes.c_void_p(offset))
-
-
-def _index_buffer(gl, indices: np.ndarray) -> None:
-    gl.glBindBuffer(gl.GL_ELEMENT_ARRAY_BUFFER, gl.glGenBuffers(1))
-    gl.glBufferData(gl.GL_ELEMENT_ARRAY_BUFFER, indices.nbytes, indices, gl.GL_STATIC_DRAW)
-
-
-def _target(gl, size: int, layout: int) -> int:
-    """A framebuffer with one colour and one depth attachment."""
-    name = gl.glGenFramebuffers(1)
-    gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, name)
-    for point, store in ((gl.GL_COLOR_ATTACHMENT0, layout), (gl.GL_DEPTH_ATTACHMENT, gl.GL_DEPTH_COMPONENT24)):
-        attachment = gl.glGenRenderbuffers(1)
-        gl.glBindRenderbuffer(gl.GL_RENDERBUFFER, attachment)
-        gl.glRenderbufferStorage(gl.GL_RENDERBUFFER, store, size, size)
-        gl.glFramebufferRenderbuffer(gl.GL_FRAMEBUFFER, point, gl.GL_RENDERBUFFER, attachment)
-    if gl.glCheckFramebufferStatus(gl.GL_FRAMEBUFFER) != gl.GL_FRAMEBUFFER_COMPLETE:
-        raise RuntimeError(f"The OpenGL driver offers no {size} x {size} framebuffer.")
-    return name
-
-
 def _world_to_clip(camera: Camera) -> np.ndarray:
     """(4, 4) such that `camera.project` and the rasteriser agree to the sub-pixel."""
     focal = 1 / np.tan(np.radians(camera.fov) / 2)
@@ -356,19 +354,6 @@ def _adjacency(faces: np.ndarray, vertices: int) -> scipy.sparse.csr_array:
     """(V, F) incidence matrix: sums what belongs to a vertex's triangles, much faster than np.add.at."""
     rows, columns = faces.reshape(-1), np.repeat(np.arange(len(faces)), 3)
     return scipy.sparse.csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=(vertices, len(faces)))
-
-
-def _direction(azimuth: float, elevation: float) -> np.ndarray:
-    """Unit vector in the camera's frame; degrees, positive azimuth to the right of the picture, 0 behind the camera."""
-    azimuth, elevation = np.radians(azimuth), np.radians(elevation)
-    return np.array([np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)])
-
-
-def _light_color(kelvin: float) -> np.ndarray:
-    """(3,) linear RGB of a black body (Planck at 600, 550, 450 nm) after the white balance; green is 1."""
-    c2, wavelength = 1.4388e-2, np.array([600e-9, 550e-9, 450e-9])
-    ratio = np.expm1(c2 / (wavelength * WHITE_BALANCE_KELVIN)) / np.expm1(c2 / (wavelength * kelvin))
-    return (ratio / ratio[1]) ** (1 - WHITE_BALANCE)
 
 
 def _sphere(count: int) -> np.ndarray:

@@ -6,6 +6,16 @@ skin of Penner & Borshukov, 2011), and by two GGX lobes for its oily film. Shado
 vertex knows to first order from which directions the head's own shape hides the light (`render.py`).
 """
 
+_FILM = """
+vec3 developed(vec3 linear) {
+    // the shoulder of film: highlights roll off instead of clipping; then the sRGB curve
+    vec3 above = max(linear - 0.6, 0.0);
+    linear = min(linear, vec3(0.6)) + 0.4 * (1.0 - exp(-above / 0.4));
+    vec3 curve = 1.055 * pow(max(linear, 1e-5), vec3(1.0 / 2.4)) - 0.055;
+    return mix(12.92 * linear, curve, step(0.0031308, linear));
+}
+"""
+
 COLOR_VERTEX = """#version 330 core
 layout(location = 0) in vec3 position;   // mm, world
 layout(location = 1) in vec3 normal;
@@ -25,7 +35,8 @@ void main() {
 }
 """
 
-COLOR_FRAGMENT = """#version 330 core
+COLOR_FRAGMENT = (
+    """#version 330 core
 in vec3 v_position;
 in vec3 v_normal;
 in vec2 v_uv;
@@ -39,7 +50,9 @@ uniform vec3 ambient_up;        // light from above and from below
 uniform vec3 ambient_down;
 uniform float exposure;
 out vec4 color;
-
+"""
+    + _FILM
+    + """
 const float PI = 3.14159265;
 
 vec3 bumped(vec3 n, vec2 slope) {
@@ -62,7 +75,7 @@ float ggx(float n_h, float n_l, float n_v, float roughness) {
 
 float fresnel(float cosine) {
     float m = 1.0 - cosine;
-    return 0.028 + 0.972 * m * m * m * m * m;
+    return 0.028 + 0.5 * m * m * m * m * m;
 }
 
 void main() {
@@ -100,16 +113,14 @@ void main() {
     vec3 occlusion = pow(vec3(open), mix(vec3(1.0), vec3(0.75, 1.0, 1.05), skin)); // creases glow red, not grey
     vec3 ambient = mix(ambient_down, ambient_up, 0.5 + 0.5 * n.y) * occlusion;
     // at grazing angles the room mirrors in the skin's film
-    float rim = (0.028 + pow(1.0 - n_v, 5.0) * 0.25) * (1.0 - roughness) * open;
-    vec3 linear = exposure * (albedo * (diffuse + ambient) + gloss + ambient_up * rim);
+    float rim = (0.028 + pow(1.0 - n_v, 5.0) * 0.25) * (1.0 - roughness) * open * open;
+    vec3 mirrored = mix(0.2 * ambient_down, ambient_up, smoothstep(-0.6, 0.6, reflect(-to_eye, n).y));
+    vec3 linear = exposure * (albedo * (diffuse + ambient) + gloss + mirrored * rim);
 
-    // the shoulder of film: highlights roll off instead of clipping
-    vec3 above = max(linear - 0.6, 0.0);
-    linear = min(linear, vec3(0.6)) + 0.4 * (1.0 - exp(-above / 0.4));
-    vec3 encoded = mix(12.92 * linear, 1.055 * pow(max(linear, 1e-5), vec3(1.0 / 2.4)) - 0.055, step(0.0031308, linear));
-    color = vec4(encoded, 1.0);
+    color = vec4(developed(linear), 1.0);
 }
 """
+)
 
 FIELD_VERTEX = """#version 330 core
 layout(location = 0) in vec3 position;
@@ -130,3 +141,75 @@ in float v_depth;
 out vec4 field;
 void main() { field = vec4(v_value, v_depth, 0.0, 1.0); }
 """
+
+HAIR_VERTEX = """#version 330 core
+layout(location = 0) in vec3 position;
+layout(location = 1) in vec3 normal;
+layout(location = 2) in vec3 strand;   // direction from root to tip
+layout(location = 3) in vec2 uv;       // around the head, along the strand
+layout(location = 4) in vec2 shell;    // density below which nothing grows here; light that gets here
+uniform mat4 world_to_clip;
+out vec3 v_position;
+out vec3 v_normal;
+out vec3 v_strand;
+out vec2 v_uv;
+out vec2 v_shell;
+void main() {
+    v_position = position;
+    v_normal = normal;
+    v_strand = strand;
+    v_uv = uv;
+    v_shell = shell;
+    gl_Position = world_to_clip * vec4(position, 1.0);
+}
+"""
+
+# Kajiya & Kay, "Rendering fur with three dimensional textures" (1989), with the two shifted highlights of Marschner et
+# al. (2003) as Scheuermann (2004) approximates them.
+HAIR_FRAGMENT = (
+    """#version 330 core
+in vec3 v_position;
+in vec3 v_normal;
+in vec3 v_strand;
+in vec2 v_uv;
+in vec2 v_shell;
+uniform sampler2D strand_map;  // rgb: square root of the linear colour; a: square root of density
+uniform vec3 eye;
+uniform vec3 light_direction[3];
+uniform vec3 light_color[3];
+uniform vec3 ambient_up;
+uniform vec3 ambient_down;
+uniform float exposure;
+out vec4 color;
+"""
+    + _FILM
+    + """
+float highlight(vec3 t, vec3 h, float power) {
+    float along = dot(t, h);
+    return pow(max(1.0 - along * along, 0.0), 0.5 * power);
+}
+
+void main() {
+    vec4 texel = texture(strand_map, v_uv);
+    float alpha = smoothstep(v_shell.x - 0.05, v_shell.x + 0.12, texel.a * texel.a);
+    if (alpha < 0.06) discard;
+    vec3 albedo = texel.rgb * texel.rgb;
+    float light = v_shell.y * (0.55 + 0.75 * texel.a * texel.a);
+    vec3 to_eye = normalize(eye - v_position);
+    vec3 n = normalize(v_normal);
+    float inside = dot(n, to_eye) < 0.0 ? 0.35 : 1.0; // the far side of a curtain of hair lies in its own shade
+    vec3 t = normalize(v_strand + n * (texel.a - 0.75) * 0.35);
+    vec3 sum = mix(ambient_down, ambient_up, 0.5 + 0.5 * n.y) * albedo * 0.8;
+    for (int i = 0; i < 3; ++i) {
+        vec3 l = light_direction[i];
+        float across = dot(t, l);
+        float facing = smoothstep(-0.45, 0.7, dot(n, l));
+        vec3 h = normalize(l + to_eye);
+        vec3 gloss = vec3(0.035) * highlight(normalize(t + 0.06 * n), h, 60.0)
+                   + 0.6 * sqrt(albedo) * albedo * highlight(normalize(t - 0.12 * n), h, 14.0);
+        sum += light_color[i] * facing * (0.6 * albedo * sqrt(max(1.0 - across * across, 0.0)) + gloss);
+    }
+    color = vec4(developed(exposure * sum * light * inside), alpha);
+}
+"""
+)

@@ -3,11 +3,32 @@
 import dataclasses
 
 import numpy as np
+import scipy.sparse
 
 from data_gen.face_models import FaceModel
 from data_gen.scene import Identity
 
 BACKENDS = ("procedural",)
+
+
+@dataclasses.dataclass(frozen=True)
+class HairMesh:
+    """Hair as L shells of one grid of G nodes, inner shell first.
+
+    Attributes:
+      positions: (L, G, 3) float32 mm on the template.
+      attributes: (L, G, 10) float32: normal, direction of the strand, texture u and v, the density below which
+        nothing grows at this shell, and how much light reaches it.
+      faces: (F, 3) uint32, triangles over the nodes of one shell.
+      binding: (G, V) sparse: what each node's motion is made of, rows sum to 1.
+      texture: (rows, columns, 4) float32, linear colour and density of the strands; row 0 is at the roots.
+    """
+
+    positions: np.ndarray
+    attributes: np.ndarray
+    faces: np.ndarray
+    binding: scipy.sparse.csr_array
+    texture: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +39,8 @@ class Texture:
       albedo: (T, T, 3) uint8 sRGB; row 0 is the top of the atlas (v = 1).
       roughness: (T, T) uint8, 255 is fully matt; None: everywhere that of skin.
       surface: (T, T, 3) uint8; r, g: slope of the surface along u and v, 128 flat; b: subsurface scattering, 255 skin.
-      displacement: (V, 3) float32 mm added to the vertices: how hair and clothes stand off the skin; None: nowhere.
+      displacement: (V, 3) float32 mm added to the vertices: how clothes stand off the skin; None: nowhere.
+      hair: hair that stands off the head; None: what there is, is painted.
       exposure: factor by which a photographer would open the aperture for this face.
     """
 
@@ -26,6 +48,7 @@ class Texture:
     roughness: np.ndarray | None = None
     surface: np.ndarray | None = None
     displacement: np.ndarray | None = None
+    hair: HairMesh | None = None
     exposure: float = 1.0
 
 

@@ -24,7 +24,7 @@ class Anatomy:
     Attributes:
       points: (P, 3) adult mm, the frame described above.
       normals: (P, 3).
-      front: (P,) 0..1, how much the point belongs to the front of the face.
+      front: (P,) 0..1, how much the point belongs to the front of the face; facing: indices of those above 0.05.
       lips: (P,) mm inside the lips' outer border (negative outside); mouth_line: (P,) mm to where the lips meet.
       upper_lip: (P,) bool.
       eye: (P,) mm outside the nearer eye's opening; eye_x, eye_y: (P,) mm from its centre, x towards the temple.
@@ -32,11 +32,13 @@ class Anatomy:
       brow_length: mm.
       landmarks: (68, 3) in the same frame.
       right: (P,) bool, the subject's right half.
+      origin, scale: template mm = adult mm * scale + origin.
     """
 
     points: np.ndarray
     normals: np.ndarray
     front: np.ndarray
+    facing: np.ndarray
     lips: np.ndarray
     mouth_line: np.ndarray
     upper_lip: np.ndarray
@@ -48,6 +50,8 @@ class Anatomy:
     brow_length: float
     landmarks: np.ndarray
     right: np.ndarray
+    origin: np.ndarray
+    scale: float
 
 
 def locate(topology: Topology, positions: np.ndarray, normals: np.ndarray) -> Anatomy:
@@ -93,10 +97,13 @@ def locate(topology: Topology, positions: np.ndarray, normals: np.ndarray) -> An
         points=points.astype(np.float32),
         normals=normals.astype(np.float32),
         front=front.astype(np.float32),
+        facing=np.flatnonzero(front > 0.05),
         upper_lip=xy[:, 1] > meeting,
         brow_length=brow_length,
         landmarks=landmarks,
         right=right,
+        origin=origin,
+        scale=float(scale),
         **{name: values.astype(np.float32) for name, values in fields.items()},
     )
 
@@ -104,7 +111,9 @@ def locate(topology: Topology, positions: np.ndarray, normals: np.ndarray) -> An
 def distance_to_curve(face: Anatomy, curve: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which points of the face's front lie within about `reach` mm of a frontal (M, 2) curve: their indices, distance
     in mm, and place along the curve 0..1."""
-    near = np.flatnonzero((face.front > 0.05) & _box(face.points[:, :2], curve, reach))
+    (left, bottom), (right, top) = curve.min(0) - reach, curve.max(0) + reach
+    x, y = face.points[face.facing, 0], face.points[face.facing, 1]
+    near = face.facing[(x > left) & (x < right) & (y > bottom) & (y < top)]
     smooth = _open(curve, 4)
     along, distance, _ = _along(face.points[near, :2].astype(np.float64), smooth)
     length = np.linalg.norm(np.diff(smooth, axis=0), axis=1).sum()

@@ -24,13 +24,14 @@ CHANCES = {  # in the order above
     "middle_eastern": (0.5, 0.38, 0.12, 0, 0, 0),
     "south_asian": (0.82, 0.18, 0, 0, 0, 0),
 }
-GREY = np.array([0.34, 0.33, 0.32])
+GREY = np.array([0.27, 0.262, 0.255])
 
 
 @dataclasses.dataclass(frozen=True)
 class Hair:
     """One person's hair: `color` (3,) linear RGB, `grey` share 0..1, `bald` 0..1 on the crown, `recession` of the
-    temples and `hairline` of the forehead in mm, `volume` in mm, `length` in mm below the ears, `curl` 0..1."""
+    temples and `hairline` of the forehead in mm, `volume` in mm, `length` in mm below the nape's hairline (0: short), `curl` 0..1, and the
+    `parting`: tilt of its front and back end from upright (degrees, forward) and how far it lies to the left (-1..1)."""
 
     color: np.ndarray
     grey: float
@@ -40,6 +41,7 @@ class Hair:
     volume: float
     length: float
     curl: float
+    parting: tuple[float, float, float]
 
 
 def style(identity: Identity) -> Hair:
@@ -55,6 +57,7 @@ def style(identity: Identity) -> Hair:
     bald = float(rng.uniform(0.4, 1.0)) if balding and age > 30 else 0.0
     african = group == "african"
     long = 0.0 if male or rng.random() < (0.5 if african else 0.25) else float(rng.uniform(20, 110))
+    side = float(rng.choice([-1.0, 1.0]) * rng.uniform(0.05, 0.35))
     return Hair(
         color=color,
         grey=grey,
@@ -62,29 +65,38 @@ def style(identity: Identity) -> Hair:
         recession=float(rng.uniform(2, 8) + (rng.uniform(0, 9) * np.clip((age - 20) / 40, 0, 1) if male else 0))
         + 12 * bald,
         hairline=float(rng.normal(70 if male else 67, 2.5) + 22 * bald),
-        volume=float(rng.uniform(3, 9) if male else rng.uniform(8, 15)) * (1 - 0.6 * bald),
+        volume=_volume(rng, male, african) * (1 - 0.25 * float(smoothstep(40.0, 80.0, np.float64(age)))),
         length=long,
         curl=float(rng.uniform(0.85, 1.0) if african else rng.uniform(0, 0.55) ** 1.5),
+        parting=(50.0, -30.0, side) if long else (-8.0, -24.0, 0.3 * side),
     )
 
 
-def coverage(hair: Hair, face: Anatomy) -> np.ndarray:
-    """(P,) mm inside the hair's border on the scalp, negative outside."""
-    x, y, z = face.points.T
-    ear_y = face.landmarks[[0, 16], 1].mean()
+def _volume(rng: np.random.Generator, male: bool, curly: bool) -> float:
+    return float(rng.uniform(5, 16) if male else rng.uniform(11, 26) if curly else rng.uniform(11, 18))
+
+
+def inside_hairline(hair: Hair, landmarks: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(P,) mm above the border of the hair at (P, 3) points of the head's surface, negative outside."""
+    x, y, z = points.T
+    ear_y = landmarks[[0, 16], 1].mean()
     # the hairline seen from the side: nape, behind the ear, over it, sideburn, temple, forehead
     knots = np.array(
         [
-            (-200, ear_y - 58 - hair.length), (-48, ear_y - 55 - hair.length), (-40, ear_y - 42), (-34, ear_y + 6),
+            (-200, ear_y - 58), (-48, ear_y - 55), (-40, ear_y - 42), (-34, ear_y + 6),
             (-10, ear_y + 12), (-2, ear_y + 4), (0, ear_y - 20), (9, ear_y - 16), (17, ear_y + 14), (26, ear_y + 40),
             (34, hair.hairline - 10), (48, hair.hairline), (90, hair.hairline + 1),
         ]
     )  # fmt: skip
     border = np.interp(z, knots[:, 0], knots[:, 1])
-    front = smoothstep(10, 30, z)
-    border += front * hair.recession * np.exp(-(((np.abs(x) - 42) / 15) ** 2))
-    inside = y - border
-    inside = np.where(_ear(face), -20.0, inside)
+    border += smoothstep(10, 30, z) * hair.recession * np.exp(-(((np.abs(x) - 42) / 15) ** 2))
+    return y - border
+
+
+def coverage(hair: Hair, face: Anatomy) -> np.ndarray:
+    """(P,) mm inside the hair's border on the scalp, negative outside it, on the ears and where the crown is bald."""
+    x, y, z = face.points.T
+    inside = np.where(is_ear(face), -20.0, inside_hairline(hair, face.landmarks, face.points))
     if hair.bald:
         crown = np.hypot(x / 1.1, (z + 25) / 1.5)
         top = smoothstep(35, 62, y) * smoothstep(75, 40, np.hypot(x, np.minimum(z + 25, 0) * 0.8))
@@ -92,7 +104,8 @@ def coverage(hair: Hair, face: Anatomy) -> np.ndarray:
     return inside.astype(np.float32)
 
 
-def _ear(face: Anatomy) -> np.ndarray:
+def is_ear(face: Anatomy) -> np.ndarray:
+    """(P,) bool: what sticks out beside the head at the height of the ears."""
     x, y, z = face.points.T
     ear_y = face.landmarks[[0, 16], 1].mean()
     above = (z > -45) & (z < 5) & (y > ear_y + 25) & (y < ear_y + 45)
@@ -113,6 +126,8 @@ def paint_scalp(
     """
     rng = stream(identity.seed, "strands")
     inside = coverage(hair, face)
+    if hair.bald == 0 and hair.volume >= 2:
+        inside = inside - 4.0  # standing hair covers the border itself
     near = np.flatnonzero(inside > -12)
     points, inside = face.points[near], inside[near]
     x, y, z = points.T
@@ -128,7 +143,7 @@ def paint_scalp(
     soft = 3.0 if hair.hairline < 80 else 7.0
     opacity = smoothstep(-1.0 - soft, soft, inside + jagged).astype(np.float32)
     opacity *= 1 - 0.35 * hair.bald * (strand < -0.3)
-    tint = hair_color(hair, strand, 0.7 * strand + 0.5 * noise(rng, points, 20.0))
+    tint = hair_color(hair, strand, strand)
     out, total, height = color.copy(), np.zeros(len(color), np.float32), np.zeros(len(color), np.float32)
     out[near] = color[near] * (1 - opacity[:, None]) + tint * opacity[:, None]
     total[near], height[near] = opacity, 0.12 * opacity * strand
@@ -144,24 +159,13 @@ def hair_color(hair: Hair, strand: np.ndarray, salt: np.ndarray) -> np.ndarray:
     return (base * np.exp(0.30 * np.clip(strand, -2.5, 1.5))[:, None]).astype(np.float32)
 
 
-def displacement(identity: Identity, hair: Hair, face: Anatomy) -> np.ndarray:
-    """(P,) mm by which hair stands off the scalp along the normal; 0 on the face, the ears and bald skin."""
-    rng = stream(identity.seed, "volume")
-    inside = coverage(hair, face)
-    lift = smoothstep(-1.0, 24.0, inside) * hair.volume * (1 + 0.10 * noise(rng, face.points, 22.0))
-    lift *= 0.55 + 0.45 * smoothstep(10.0, 80.0, face.points[:, 1])  # fuller on top than at the sides
-    if hair.curl > 0.5:
-        lift += smoothstep(4.0, 16.0, inside) * 0.8 * noise(rng, face.points, 6.0)
-    return np.maximum(lift, 0).astype(np.float32)
-
-
 def paint_brows(identity: Identity, hair: Hair, face: Anatomy, color: np.ndarray) -> np.ndarray:
     """Brows of single hairs: they rise at the inner end and lie down towards the tail. (P, 3) colour over `color`."""
     rng = stream(identity.seed, "brows")
     male, age = GENDERS[identity.gender] == "male", identity.age
     half = (rng.uniform(3.6, 5.2) if male else rng.uniform(2.2, 3.6)) * (1 - 0.1 * (age > 65))
     count = int((200 if male else 165) * rng.uniform(0.8, 1.15) * (1 - 0.3 * smoothstep(55.0, 85.0, np.float64(age))))
-    near = np.flatnonzero((np.abs(face.brow_across) < 13) & (face.front > 0.05))
+    near = np.flatnonzero((np.abs(face.brow_across) < half + 8) & (face.front > 0.05))
     along, across = face.brow_along[near], face.brow_across[near]
     keep, shade = np.ones(len(near), np.float32), np.zeros(len(near), np.float32)
     for is_right in (True, False):
@@ -170,12 +174,13 @@ def paint_brows(identity: Identity, hair: Hair, face: Anatomy, color: np.ndarray
         start = part * face.brow_length * 0.95
         thick = half * np.interp(part, [0, 0.2, 0.6, 1], [0.55, 1.0, 0.8, 0.2])
         offset = rng.triangular(-1, -0.1, 1, count) * thick - 0.5
-        slope = np.interp(part, [0, 0.25, 0.6, 1], [72, 38, 14, -4]) + rng.normal(0, 9, count)
+        slope = np.interp(part, [0, 0.25, 0.6, 1], [58, 34, 12, -4]) + rng.normal(0, 9, count)
         slope = np.radians(slope - 14 * offset / half)
         length = rng.uniform(4.0, 8.0, count) * (1 - 0.35 * part)
-        a, b = along[side, None] - start, across[side, None] - offset
-        t = np.clip(a * np.cos(slope) + b * np.sin(slope), 0, length)
-        away = np.hypot(a - t * np.cos(slope), b - t * np.sin(slope))
+        a, b = (p[side, None] - q.astype(np.float32) for p, q in ((along, start), (across, offset)))
+        cos, sin, length = (q.astype(np.float32) for q in (np.cos(slope), np.sin(slope), length))
+        t = np.clip(a * cos + b * sin, 0, length)
+        away = np.hypot(a - t * cos, b - t * sin)
         opaque = 0.55 * smoothstep(1.9, 0.4, away / (0.42 * (1.1 - 0.6 * t / length)))  # [P, strokes]
         keep[side] = np.prod(1 - opaque, axis=1)
         shade[side] = (opaque @ rng.normal(0, 1, count)) / np.maximum(opaque.sum(1), 0.3)

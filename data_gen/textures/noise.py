@@ -1,6 +1,11 @@
 """Value noise in space: the same wherever the UV map cuts the surface, so that no seam shows."""
 
+import math
+
 import numpy as np
+
+
+VARIANCE_GAIN = 1.46  # per axis: interpolation averages; this gives the variance back
 
 
 def noise(rng: np.random.Generator, points: np.ndarray, wavelength: float) -> np.ndarray:
@@ -9,23 +14,27 @@ def noise(rng: np.random.Generator, points: np.ndarray, wavelength: float) -> np
     Args:
       points: (N, D) mm, D = 1, 2 or 3.
     """
-    scaled = points / np.float32(wavelength)
-    low = np.floor(scaled.min(0)).astype(np.int64)
-    cell = np.floor(scaled).astype(np.int64)
-    part = (scaled - cell).astype(np.float32)
-    part = part * part * (3 - 2 * part)
-    cell -= low
-    shape = cell.max(0) + 2
-    strides = np.cumprod(np.concatenate([[1], shape[:-1]]))
-    lattice = rng.standard_normal(int(np.prod(shape)), dtype=np.float32)
-    base = cell @ strides
-    total = np.zeros(len(points), np.float32)
-    for corner in np.ndindex(*(2,) * points.shape[1]):
-        weight = np.ones(len(points), np.float32)
-        for axis, high in enumerate(corner):
-            weight *= part[:, axis] if high else 1 - part[:, axis]
-        total += weight * lattice[base + int(np.dot(corner, strides))]
-    return total * np.float32(1.46 ** points.shape[1])  # interpolation averages: give the variance back
+    axes = []
+    for axis in range(points.shape[1]):  # axis by axis: long contiguous arrays are several times faster
+        scaled = np.ascontiguousarray(points[:, axis], np.float32) / np.float32(wavelength)
+        floor = np.floor(scaled)
+        part = scaled - floor
+        part *= part * (3 - 2 * part)
+        axes.append(((floor - floor.min()).astype(np.int32), part))
+    shape = [int(cell.max()) + 2 for cell, _ in axes]
+    lattice = rng.standard_normal(math.prod(shape), dtype=np.float32)
+    return _blend(lattice, np.zeros(len(points), np.int32), shape, axes) * np.float32(VARIANCE_GAIN ** len(axes))
+
+
+def _blend(lattice: np.ndarray, base: np.ndarray, shape: list[int], axes: list) -> np.ndarray:
+    """Multilinear interpolation, one axis after another."""
+    if not axes:
+        return lattice[base]
+    (cell, part), rest = axes[0], shape[1:]
+    base = base + cell * np.int32(math.prod(rest))
+    low = _blend(lattice, base, rest, axes[1:])
+    high = _blend(lattice, base + np.int32(math.prod(rest)), rest, axes[1:])
+    return low + part * (high - low)
 
 
 def smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 
 from data_gen.face_models import MATERIALS, FaceModel, Topology
 from data_gen.scene import Identity, stream
-from data_gen.textures import Texture, hair
+from data_gen.textures import Texture, hair, hairstyle
 from data_gen.textures.anatomy import Anatomy, locate
 from data_gen.textures.atlas import Atlas, bake, vertex_normals
 from data_gen.textures.eyes import eyes, mouth, teeth
@@ -25,6 +25,7 @@ class Canvas:
     texels: Anatomy
     vertices: Anatomy
     vertex_is_skin: np.ndarray
+    skull: hairstyle.Scalp
     bottom: float  # y where the model ends below
 
 
@@ -40,8 +41,9 @@ def canvas(topology: Topology, size: int) -> Canvas:
         vertices = locate(topology, topology.template, normals)
         is_skin = np.zeros(len(topology.template), bool)
         is_skin[topology.faces[topology.materials == MATERIALS.index("skin")]] = True
+        skull = hairstyle.scalp(vertices, is_skin)
         texels = locate(topology, atlas.positions, atlas.normals)
-        _canvases[key] = Canvas(topology, atlas, texels, vertices, is_skin, float(vertices.points[:, 1].min()))
+        _canvases[key] = Canvas(topology, atlas, texels, vertices, is_skin, skull, float(vertices.points[:, 1].min()))
     return _canvases[key]  # holds the topology, so that its id stays its own
 
 
@@ -83,8 +85,9 @@ def paint(identity: Identity, face_model: FaceModel, size: int) -> Texture:
         albedo=_srgb(atlas.image(color)),
         roughness=_bytes(atlas.image(roughness)),
         surface=_surface(atlas, height, subsurface),
-        displacement=displacement(identity, look, board),
-        exposure=float((0.30 / np.average(color[(face.front > 0.5) & (atlas.materials == 0)])) ** 0.35),
+        displacement=displacement(board),
+        hair=hairstyle.grow(identity, look, board.vertices, board.skull),
+        exposure=float((0.30 / np.average(color[(face.front > 0.5) & (atlas.materials == 0)])) ** 0.25),
     )
 
 
@@ -100,14 +103,11 @@ def clothes(identity: Identity, board: Canvas, face: Anatomy) -> tuple[np.ndarra
     return opacity, (tint * (np.exp(weave) * seam)[:, None]).astype(np.float32)
 
 
-def displacement(identity: Identity, look: hair.Hair, board: Canvas) -> np.ndarray:
-    """(V, 3) mm: hair off the scalp and cloth off the neck, along the template's normals."""
+def displacement(board: Canvas) -> np.ndarray:
+    """(V, 3) mm: cloth stands off the neck, along the template's normals."""
     face = board.vertices
-    away = hair.displacement(identity, look, face)
-    collar = stream(identity.seed, "clothes")
-    collar.uniform(size=3)
-    away += CLOTH_MM * smoothstep(-1.0, 2.0, _below_collar(board, face, 0.0))
-    return (face.normals * (away * board.vertex_is_skin)[:, None]).astype(np.float32)
+    away = CLOTH_MM * smoothstep(-1.0, 2.0, _below_collar(board, face, 0.0)) * board.vertex_is_skin
+    return (face.normals * away[:, None]).astype(np.float32)
 
 
 def _below_collar(board: Canvas, face: Anatomy, drop: float) -> np.ndarray:

@@ -19,9 +19,9 @@ TONES = np.array(
         (0.640, 0.405, 0.290),
         (0.550, 0.325, 0.215),
         (0.420, 0.235, 0.145),
-        (0.290, 0.155, 0.090),
-        (0.175, 0.090, 0.052),
-        (0.098, 0.050, 0.030),
+        (0.300, 0.152, 0.082),
+        (0.185, 0.087, 0.045),
+        (0.105, 0.048, 0.026),
     ]
 )
 MELANIN = {  # mean and spread of a group's melanin level
@@ -67,7 +67,9 @@ def skin(identity: Identity, face: Anatomy) -> Layers:
     fine, grain = noise(rng, face.points, 3.5), rng.standard_normal(len(x), dtype=np.float32)
     layers = Layers(
         melanin=tone + 0.10 * broad + (0.05 + 0.05 * old) * middle + 0.035 * fine + 0.03 * grain,
-        blood=0.10 + fair * (0.05 * middle + 0.05 * np.abs(fine) + 0.02 * grain) + rng.uniform(-0.04, 0.08),
+        blood=0.05
+        + fair * ((0.02 + 0.03 * old) * middle + 0.03 * np.abs(fine) + 0.02 * grain)
+        + rng.uniform(-0.04, 0.08),
         height=0.02 * fine + 0.015 * grain,
         roughness=np.full(len(x), 0.56, np.float32) - 0.02 * grain,
     )
@@ -94,7 +96,7 @@ def _flush(rng, layers: Layers, face: Anatomy, strength: float, old: float) -> N
         -(((y - ear_y + 25) / 40) ** 2)
     )
     ears = ears * smoothstep(-60, -45, z)
-    mottle = 1 + 0.3 * noise(rng, face.points, 7.0)
+    mottle = 1 + 0.2 * noise(rng, face.points, 7.0)
     layers.blood += strength * (0.26 * cheek + (0.22 + 0.10 * old) * tip + 0.12 * jaw + 0.32 * ears) * mottle
     oily = np.exp(-((x / 24) ** 2) - ((y - 45) / 22) ** 2) * face.front + tip + 0.6 * jaw
     layers.roughness -= (0.13 - 0.05 * old) * np.clip(oily, 0, 1)
