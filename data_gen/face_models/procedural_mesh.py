@@ -68,7 +68,7 @@ def _eye_loops() -> np.ndarray:
 def lip_lines(q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """y of the upper vermilion border, of the line where the lips meet, and of the lower border; q = 0 midline, 1 corner."""
     corner = MOUTH_CORNER[1]
-    bow = 9.2 * (1 - q**1.7) + 0.9 * np.exp(-(((q - 0.2) / 0.11) ** 2)) - 0.7 * np.exp(-((q / 0.1) ** 2))
+    bow = 9.6 * (1 - q**1.8) + 0.9 * np.exp(-(((q - 0.2) / 0.11) ** 2)) - 0.7 * np.exp(-((q / 0.1) ** 2))
     upper = corner + bow
     meet = (
         corner
