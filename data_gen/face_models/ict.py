@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_gen.face_models import Topology, ict_atlas, ict_convert
+from data_gen.face_models import Topology, ict_atlas, ict_convert, ict_groups
 from data_gen.face_models.ict_lashes import Lashes
 from data_gen.face_models.ict_lids import Lids
 from data_gen.face_models.ict_shapes import MM, expression
@@ -21,7 +21,7 @@ from data_gen.rig import SHAPES
 from data_gen.scene import Identity, stream
 
 IRIS_RADIUS = 5.9  # mm
-MODE_LIMIT = 2.0  # identity coefficients are N(0, 1) within this many standard deviations: no monsters
+MODE_LIMIT = 2.0  # identity coefficients are drawn from N(0, 1) within this many standard deviations: no monsters
 GAZE_DISTANCE = 1000.0  # mm; both eyes look at a point so far in front of the face
 
 # Multi-PIE order; source: README of ICT-FaceKit, "Facial Landmarks".
@@ -46,6 +46,7 @@ class IctFace:
         neutral, modes, shapes = _blend_basis(arrays)
         faces = faces.reshape(-1, 3).astype(np.int32)
         template = neutral[kept]
+        self._steering = ict_groups.steering(modes[:, list(LANDMARKS)].astype(np.float64))
         self._modes = modes[:, kept].reshape(len(modes), -1)  # [100, 3 V]
         self._shapes = {name: delta[kept] for name, delta in shapes.items()}
         skin = int((kept < ict_atlas.HEAD[1]).sum())
@@ -111,8 +112,17 @@ class IctFace:
         if unknown:
             raise ValueError(f"expression shape {unknown[0]!r} is unknown; expected one of {', '.join(SHAPES)}.")
         # einsum and not @: BLAS rounds by the number of threads, and the same seed must give the same face
-        offset = np.einsum("m,mi->i", coefficients(identity), self._modes).reshape(-1, 3)
+        offset = np.einsum("m,mi->i", self.coefficients(identity), self._modes).reshape(-1, 3)
         return self._expressed(self._average + offset, shapes)
+
+    def coefficients(self, identity: Identity) -> np.ndarray:
+        """(100,) float32: the average of the identity's group plus N(0, 1) within +-`MODE_LIMIT`."""
+        rng = stream(identity.seed, "shape")
+        drawn = rng.standard_normal(ict_convert.IDENTITY_MODES)
+        while (wild := np.abs(drawn) > MODE_LIMIT).any():
+            drawn[wild] = rng.standard_normal(int(wild.sum()))
+        average = np.einsum("mk,k->m", self._steering, ict_groups.deviations(identity))
+        return (average + drawn).astype(np.float32)
 
     def _expressed(self, rest: np.ndarray, shapes: Mapping[str, float]) -> np.ndarray:
         points = rest.astype(np.float64)
@@ -126,15 +136,6 @@ class IctFace:
         for lashes in self._lashes:
             lashes.hang(points)
         return points.astype(np.float32)
-
-
-def coefficients(identity: Identity) -> np.ndarray:
-    """(100,) float32: the identity's shape, drawn from N(0, 1) within +-`MODE_LIMIT`."""
-    rng = stream(identity.seed, "shape")
-    drawn = rng.standard_normal(ict_convert.IDENTITY_MODES)
-    while (wild := np.abs(drawn) > MODE_LIMIT).any():
-        drawn[wild] = rng.standard_normal(int(wild.sum()))
-    return drawn.astype(np.float32)
 
 
 def _blend_basis(arrays: ict_convert.IctArrays) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:

@@ -66,7 +66,7 @@ PARAMETERS = {
 }  # fmt: skip
 
 # Deviations of the group averages from the pooled one; parameters not listed are at 0.
-_ETHNIC = {
+ETHNIC_MEANS = {
     "african": {"nose width": 5.5, "nose protrusion": -2.0, "nose bridge": -1.9, "nose tip width": 1.0, "upper lip": 1.9, "lower lip": 1.6,
                 "lip protrusion": 2.4, "mouth width": 2.5, "eye spacing": 1.8, "forehead slope": -0.6, "chin protrusion": -1.4, "nose hump": -0.6},
     "east_asian": {"face width": 4.0, "nose width": 1.8, "nose protrusion": -2.2, "nose bridge": -1.5, "nose hump": -0.4, "eye spacing": 1.4,
@@ -87,7 +87,7 @@ def measurements(identity: Identity) -> dict[str, float]:
     rng = stream(identity.seed, "shape")
     male = 0.5 if GENDERS[identity.gender] == "male" else -0.5
     ageing = (identity.age - 48.0) / 50.0
-    ethnic = _ETHNIC[ETHNICITIES[identity.ethnicity]]
+    ethnic = ETHNIC_MEANS[ETHNICITIES[identity.ethnicity]]
     out = {}
     for name, (sd, by_gender, by_age) in PARAMETERS.items():
         z = rng.standard_normal(16)

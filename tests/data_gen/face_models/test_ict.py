@@ -1,5 +1,6 @@
 """ICT-FaceKit heads: the conversion on a tiny synthetic model, the face model on the real one."""
 
+import dataclasses
 import logging
 import os
 import time
@@ -9,7 +10,7 @@ import pytest
 
 from data_gen import rig, scene
 from data_gen.face_models import MATERIALS, ict_convert
-from data_gen.face_models.ict import IRIS_RADIUS, IctFace, coefficients
+from data_gen.face_models.ict import IRIS_RADIUS, IctFace
 from painjax.pspi import AU_MAX, AU_NAMES
 
 IDENTITIES = [scene.identity(0, index) for index in range(30)]
@@ -220,9 +221,32 @@ def test_identities_differ_and_repeat(ict):
     np.testing.assert_array_equal(first, ict.neutral(scene.identity(0, 0)))
     assert first.dtype == np.float32 and first.shape == ict.topology.template.shape
     assert np.abs(first - second).max() > 3
-    drawn = np.stack([coefficients(scene.identity(3, index)) for index in range(200)])
-    assert np.abs(drawn).max() <= 2.0 and abs(drawn.mean()) < 0.02
-    assert 0.85 < drawn.std() < 0.91  # of N(0, 1) cut at 2: 0.880
+
+
+def test_coefficients_are_group_averages_and_a_normal_draw_without_extremes(ict):
+    people = [scene.identity(3, index) for index in range(216)]  # every group six times
+    drawn = np.stack([ict.coefficients(person) for person in people])
+    assert np.abs(drawn).max() < 4.0
+    assert np.abs(drawn.mean(0)).max() < 0.35
+    assert 0.85 < drawn.std() < 1.0  # of N(0, 1) cut at 2: 0.880, and the spread between groups
+
+
+def test_groups_differ_as_anthropometry_says(ict):
+    """The same person in two groups: distances on the neutral face differ by the tabled averages, within 40 %."""
+
+    def mean(distance, **group):
+        people = [dataclasses.replace(person, age=48.0, **group) for person in IDENTITIES[:8]]
+        return np.mean([distance(ict.neutral(person)[ict.topology.landmarks]) for person in people])
+
+    def nose_width(points):
+        return points[35, 0] - points[31, 0]
+
+    def jaw_width(points):
+        return points[[11, 12], 0].mean() - points[[4, 5], 0].mean()
+
+    african, european = (scene.ETHNICITIES.index(name) for name in ("african", "european"))
+    assert mean(nose_width, ethnicity=african) - mean(nose_width, ethnicity=european) == pytest.approx(7.9, rel=0.4)
+    assert mean(jaw_width, gender=1) - mean(jaw_width, gender=0) == pytest.approx(4.2, rel=0.4)
 
 
 def test_zero_weights_are_the_neutral_face_exactly(ict):

@@ -1,0 +1,63 @@
+"""Group averages for ICT identities: the modes have no names, so measurements on the landmarks steer them.
+
+A measurement is linear in the landmarks and they are linear in the modes. Given how far a group's averages lie from the
+pooled ones, the most probable coefficients under the modes' own N(0, 1) prior are a ridge solution. The averages are
+those of the procedural head (`procedural_identity`, which names their sources).
+"""
+
+import numpy as np
+
+from data_gen.face_models.procedural_identity import ETHNIC_MEANS, PARAMETERS
+from data_gen.scene import ETHNICITIES, GENDERS, Identity
+
+TOLERANCE = 0.5  # mm by which a group's average may be missed, to keep the coefficients small
+
+# Measurement -> terms (landmarks, axis, sign): the mean coordinate of the landmarks, added up.
+X, Y, Z = range(3)
+MEASUREMENTS = {
+    "face width": (((14, 15), X, 1), ((1, 2), X, -1)),
+    "jaw width": (((11, 12), X, 1), ((4, 5), X, -1)),
+    "lower face": (((33,), Y, 1), ((8,), Y, -1)),
+    "brow ridge": (((19, 20, 23, 24), Z, 1), ((36, 39, 42, 45), Z, -1)),
+    "eye spacing": (((42, 45), X, 1), ((36, 39), X, -1)),
+    "lid opening": (((37, 38, 43, 44), Y, 1), ((40, 41, 46, 47), Y, -1)),
+    "nose length": (((27,), Y, 1), ((33,), Y, -1)),
+    "nose width": (((35,), X, 1), ((31,), X, -1)),
+    "nose protrusion": (((30,), Z, 1), ((31, 35), Z, -1)),
+    "mouth width": (((54,), X, 1), ((48,), X, -1)),
+    "upper lip": (((51,), Y, 1), ((62,), Y, -1)),
+    "lower lip": (((66,), Y, 1), ((57,), Y, -1)),
+    "lip protrusion": (((51, 57), Z, 1), ((48, 54), Z, -1)),
+    "chin protrusion": (((8,), Z, 1), ((57,), Z, -1)),
+}
+
+
+def measure(landmarks: np.ndarray) -> np.ndarray:
+    """(..., 68, 3) mm -> (..., 14) mm in the order of `MEASUREMENTS`; linear, so displacements may go in too."""
+    return np.stack(
+        [
+            sum(sign * landmarks[..., list(points), axis].mean(-1) for points, axis, sign in terms)
+            for terms in MEASUREMENTS.values()
+        ],
+        axis=-1,
+    )
+
+
+def deviations(identity: Identity) -> np.ndarray:
+    """(14,) mm by which the averages of an identity's gender, age and ethnicity group lie from the pooled ones."""
+    male = 0.5 if GENDERS[identity.gender] == "male" else -0.5
+    ageing = (identity.age - 48.0) / 50.0
+    ethnic = ETHNIC_MEANS[ETHNICITIES[identity.ethnicity]]
+    return np.array(
+        [ethnic.get(name, 0.0) + male * PARAMETERS[name][1] + ageing * PARAMETERS[name][2] for name in MEASUREMENTS]
+    )
+
+
+def steering(mode_landmarks: np.ndarray) -> np.ndarray:
+    """(modes, 14): coefficients for a unit of each deviation.
+
+    Args:
+      mode_landmarks: (modes, 68, 3) mm, what each mode does to the landmarks.
+    """
+    effect = measure(mode_landmarks)  # [modes, 14]
+    return effect @ np.linalg.inv(effect.T @ effect + TOLERANCE**2 * np.eye(effect.shape[1]))
