@@ -20,6 +20,8 @@ from data_gen.textures import HairMesh, Texture
 
 SUPERSAMPLING = 2  # per axis: with triangles smaller than pixels, cheaper on Mesa than multisampling, and finer
 NEAR_MM, FAR_MM = 50.0, 5000.0
+# Visibility a + b . d behind parted lips, from the front more than from above; see `Renderer._bake_visibility`.
+OPEN_MOUTH_LIGHT = {"teeth": (0.25, 0.0, 0.0, 0.4), "mouth": (0.12, 0.0, 0.0, 0.2)}
 HAIR_VALUE = -1.0  # what hair writes into a field, to be told from the head
 
 UNAVAILABLE = (
@@ -260,7 +262,10 @@ class Renderer:
         gl.glDisable(gl.GL_CULL_FACE)
         gl.glEnable(gl.GL_BLEND)
         gl.glBlendFuncSeparate(gl.GL_SRC_ALPHA, gl.GL_ONE_MINUS_SRC_ALPHA, gl.GL_ONE, gl.GL_ONE_MINUS_SRC_ALPHA)
-        gl.glDrawElements(gl.GL_TRIANGLES, len(self._hair.positions) * self._hair.faces.size, gl.GL_UNSIGNED_INT, None)
+        shell, outer = self._hair.faces.size, len(self._hair.positions) - 1
+        gl.glDrawElements(gl.GL_TRIANGLES, shell, gl.GL_UNSIGNED_INT, None)
+        gl.glEnable(gl.GL_CULL_FACE)  # only the innermost shell is seen from inside: the far side of hanging hair
+        gl.glDrawElements(gl.GL_TRIANGLES, outer * shell, gl.GL_UNSIGNED_INT, ctypes.c_void_p(4 * shell))
         gl.glDisable(gl.GL_BLEND)
 
     def _draw_hair_field(self, vertices: np.ndarray) -> None:
@@ -324,6 +329,11 @@ class Renderer:
             seen += (cosine * visible)[:, None] * basis
         moments += 0.02 * directions * np.diag([0.0, 1.0, 1.0, 1.0])  # where few directions count, fit their mean
         fit = np.linalg.solve(moments + 1e-6 * np.eye(4), seen[..., None])[..., 0]  # [V, 4]
+        # The template's lips are closed, which would leave what lies behind them black when they part.
+        skin = topology.faces[topology.materials == MATERIALS.index("skin")]
+        for name, light in OPEN_MOUTH_LIGHT.items():
+            vertices = topology.faces[topology.materials == MATERIALS.index(name)]
+            fit[np.setdiff1d(vertices, skin)] = light
         gl_objects.update(gl, self._visibility, fit[self._corner_vertex])
 
 
