@@ -17,6 +17,8 @@ ISLANDS = {
     "eye_left": (0.16, 0.01, 0.14, 0.14),
     "ear_right": (0.31, 0.01, 0.14, 0.14),
     "ear_left": (0.46, 0.01, 0.14, 0.14),
+    "lash_right": (0.01, 0.154, 0.14, 0.01),
+    "lash_left": (0.16, 0.154, 0.14, 0.01),
     "mouth": (0.61, 0.01, 0.14, 0.14),
     "teeth_upper": (0.76, 0.01, 0.23, 0.065),
     "teeth_lower": (0.76, 0.085, 0.23, 0.065),
@@ -81,9 +83,13 @@ class _Build:
         self.parts = {}
         count, uv_count = n + int((~central).sum()), 2 * n
         eyeball, ear = procedural_parts.eyeball(), procedural_parts.ear()
+        margin = half.vertices[half.eye[procedural_mesh.EYE_OFFSETS.index(0.0), : procedural_mesh.EYE_LOOP // 2 + 1]]
+        lash = procedural_parts.lash(margin)
         for name, part, material in (
             ("eye_left", eyeball, "eye"),
             ("eye_right", procedural_parts.mirrored(eyeball), "eye"),
+            ("lash_left", lash, "lash"),
+            ("lash_right", procedural_parts.mirrored(lash), "lash"),
             ("ear_left", ear, "skin"),
             ("ear_right", procedural_parts.mirrored(ear), "skin"),
             ("mouth", procedural_parts.mouth_bag(), "mouth"),

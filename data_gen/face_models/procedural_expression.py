@@ -16,8 +16,8 @@ from data_gen.rig import SHAPES
 # (centre x, y, z, sigma x, y, z, move x, y, z)
 _PULLS = {
     "browDown": (  # corrugator and procerus: down and together, the glabella bunches
-        (17, 19, 91, 10, 8, 16, -2.8, -5.6, 1.0),
-        (33, 21, 86, 11, 7, 16, -2.2, -5.0, 0.8),
+        (17, 19, 91, 10, 8, 16, -2.6, -5.2, 1.0),
+        (33, 21, 86, 11, 7, 16, -2.0, -4.5, 0.8),
         (46, 18, 74, 7, 6, 12, -0.6, -1.8, 0.0),
         (0, 15, 91, 7, 8, 14, 0.0, -3.0, 2.4),
         (14, 34, 90, 12, 9, 14, -0.6, -2.0, 0.0),
@@ -73,7 +73,7 @@ class Expressions:
     ):
         self._sides = {"L": (1.0, half.eye), "R": (-1.0, right[half.eye])}
         skin = np.ones(len(template), bool)
-        for name in ("eye_left", "eye_right", "mouth", "teeth_upper", "teeth_lower"):
+        for name in ("eye_left", "eye_right", "lash_left", "lash_right", "mouth", "teeth_upper", "teeth_lower"):
             skin[parts[name]] = False
         above = _above_mouth(template, half, right)
         still = _lid_stillness(template)
@@ -85,7 +85,8 @@ class Expressions:
                 field *= (skin * still / (1 + np.exp(-p[:, 0] / 2.0)))[:, None]
                 self._fields[f"{shape}_{side}"] = field * [sign, 1, 1]
         self._jaw = _jaw_weight(template, half, right, parts)
-        self._lids = {side: lid_table(template, sign, loop) for side, (sign, loop) in self._sides.items()}
+        lashes = {"L": parts["lash_left"], "R": parts["lash_right"]}
+        self._lids = {side: lid_table(template, s, loop, lashes[side]) for side, (s, loop) in self._sides.items()}
 
     def apply(self, neutral: np.ndarray, eyes: np.ndarray, shapes: Mapping[str, float]) -> np.ndarray:
         """Moves a neutral face. `eyes` (2, 3): centres of the left and the right eyeball."""
@@ -197,7 +198,7 @@ def _lid_stillness(template):
     return still
 
 
-def lid_table(template, sign, loop):
+def lid_table(template, sign, loop, lashes):
     """Vertices that the lids of one side (`sign` 1 left, -1 right) move, their column between the corners (0 inner, k outer), and their upper and lower shares."""
     p = template * [sign, 1, 1]
     margin = p[loop[procedural_mesh.EYE_OFFSETS.index(0.0)]]
@@ -216,9 +217,10 @@ def lid_table(template, sign, loop):
             upper[loop[row, k + 1 :]], lower[loop[row, k + 1 :]] = 0.0, 1.0
             column[loop[row]] = np.concatenate([np.arange(k + 1), np.arange(k - 1, 0, -1)])
             near[loop[row]] = True
+    upper[lashes], lower[lashes], near[lashes] = 1.0, 0.0, True
     near &= (upper + lower) > 0
     allowed = np.zeros(len(template), bool)
-    allowed[loop.ravel()] = True
+    allowed[loop.ravel()] = allowed[lashes] = True
     skin = np.linalg.norm(p - procedural_surface.EYE, axis=-1) > procedural_surface.EYE_RADIUS + 0.7
     who = np.flatnonzero(near & (skin | allowed))
     return who, column[who], upper[who], lower[who]
@@ -238,7 +240,7 @@ def _jaw_weight(template, half, right, parts):
         part = (1, 1, 1, 1, 1, 0.9, 0.55, 0.2)[row]
         for index in (half.mouth[row], right[half.mouth[row]]):
             weight[index] = part * lips + (1 - part) * weight[index]
-    for name in ("eye_left", "eye_right", "ear_left", "ear_right", "teeth_upper"):
+    for name in ("eye_left", "eye_right", "lash_left", "lash_right", "ear_left", "ear_right", "teeth_upper"):
         weight[parts[name]] = 0
     weight[parts["teeth_lower"]] = 1.0
     weight[parts["mouth"]] = smoothstep(y[parts["mouth"]], -66, -80)

@@ -199,7 +199,8 @@ class Identities:
         for i, eye in enumerate(eyes):
             distance = np.linalg.norm((self._base - eye) / [1.0, 1.0, 1.6], axis=-1)
             rigid[i] = smoothstep(distance, 30.0, 16.5)
-            rigid[i, parts[("eye_left", "eye_right")[i]]] = 1.0
+            for name in ("eye", "lash"):
+                rigid[i, parts[f"{name}_{('left', 'right')[i]}"]] = 1.0
             rigid[i, loops[i][: EYE_OFFSETS.index(0.0) + 2]] = 1.0
         modes = []
         for name in self.linear():
@@ -209,7 +210,8 @@ class Identities:
             modes.append(field * free[:, None] + rigid[0][:, None] * at_eyes[0] + rigid[1][:, None] * at_eyes[1])
         self._modes = np.stack(modes).reshape(len(modes), -1)
         self._loops = loops
-        self._lids = [lid_table(template, sign, loop) for sign, loop in zip((1, -1), loops, strict=True)]
+        lashes = (parts["lash_left"], parts["lash_right"])
+        self._lids = [lid_table(template, s, loop, lash) for s, loop, lash in zip((1, -1), loops, lashes, strict=True)]
         self._fold = _lid_fold(template, loops, parts)
         self.neutral = functools.lru_cache(maxsize=16)(self._neutral)
 
@@ -243,7 +245,7 @@ def _lid_fold(template: np.ndarray, loops: tuple[np.ndarray, np.ndarray], parts:
             w = np.exp(-0.5 * ((template[:, 0] - sign * x) / sx) ** 2 - 0.5 * ((template[:, 1] - y) / sy) ** 2)
             field[:, 2] += 0.8 * w * (template[:, 2] > 60)
             field[:, 1] -= 0.35 * w * (template[:, 2] > 60)
-    for name in ("eye_left", "eye_right"):
+    for name in ("eye_left", "eye_right", "lash_left", "lash_right"):
         field[parts[name]] = 0
     margin = EYE_OFFSETS.index(0.0)
     for loop in loops:  # the margins stay on the eyeball

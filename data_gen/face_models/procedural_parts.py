@@ -93,6 +93,30 @@ def ear(spokes: int = 32) -> Part:
     return dataclasses.replace(sheet, faces=sheet.faces[:, ::-1])  # the outline runs clockwise
 
 
+def lash(margin: np.ndarray, per_side: int = 2) -> Part:
+    """Upper lashes of the left eye: one slim triangle each, curling up and fanning out from the lid's edge.
+
+    Args:
+      margin: (k, 3) mm, the upper lid's margin from the inner to the outer corner.
+      per_side: lashes between two points of the margin.
+    """
+    place = np.linspace(1.2, len(margin) - 1.15, per_side * (len(margin) - 2))
+    width = 0.5 * (place[1] - place[0])
+    f = place / (len(margin) - 1)
+    length = (1.9 + 1.6 * np.sin(np.pi * f**1.3)) * np.where(np.arange(len(place)) % 2, 1.0, 0.8)
+    fan = np.stack([0.9 * (f - 0.42), 0.45 + 0 * f, 0.95 + 0 * f], -1)
+    fan /= np.linalg.norm(fan, axis=-1, keepdims=True)
+
+    def at(where):
+        return np.stack([np.interp(where, np.arange(len(margin)), c) for c in margin.T], -1) + [0, -0.1, 0.1]
+
+    points = np.stack([at(place - width), at(place + width), at(place) + length[:, None] * fan], 1)  # [lashes, 3, 3]
+    island = np.stack([np.stack([f, f, f], -1), np.broadcast_to([0.0, 0.0, 1.0], (len(f), 3))], -1)
+    island[:, 0, 0] -= 0.4 / len(f)
+    island[:, 1, 0] += 0.4 / len(f)
+    return Part(points.reshape(-1, 3), np.clip(island, 0, 1).reshape(-1, 2), np.arange(3 * len(f)).reshape(-1, 3))
+
+
 def mouth_bag(rings: int = 5, spokes: int = 20) -> Part:
     """The dark inside of the mouth, seen from the front."""
     r = np.linspace(0, 1, rings)[:, None]
