@@ -4,11 +4,16 @@ The unit of work is one identity (all expressions and views), because its textur
 references are shared by its frames. Nothing crosses from one identity to the next.
 """
 
+import concurrent.futures
+import concurrent.futures.process
+import contextlib
 import dataclasses
 import functools
 import itertools
 import multiprocessing
 import os
+import sys
+import types
 from collections.abc import Iterator, Sequence
 
 import tqdm
@@ -56,18 +61,34 @@ def generate(
       ValueError: if PAINJAX_WORKERS is not a positive number.
     """
     workers = min(worker_count() if workers is None else workers, max(len(identities), 1))
+    context = multiprocessing.get_context("spawn")  # a forked child would share the parent's GL and XLA threads
     bar = tqdm.tqdm(total=len(identities) * frames_per_identity(), unit="frame", desc="rendering", smoothing=0.1)
-    with bar:
-        if workers == 1:
-            for index in identities:
-                frames = identity_examples(config, index)
+    with bar, concurrent.futures.ProcessPoolExecutor(workers, context, _one_thread) as pool:
+        with _no_main_module():
+            results = pool.map(functools.partial(identity_examples, config), identities)
+        try:
+            for frames in results:
                 bar.update(len(frames))
                 yield from frames
-            return
-        with multiprocessing.get_context("spawn").Pool(workers, _one_thread) as pool:
-            for frames in pool.imap(functools.partial(identity_examples, config), identities):
-                bar.update(len(frames))
-                yield from frames
+        except concurrent.futures.process.BrokenProcessPool as error:
+            raise RuntimeError(
+                f"A rendering process died, most often for want of memory (each of {workers} takes about 1 GB) or in "
+                "the OpenGL driver. Set PAINJAX_WORKERS to a smaller number and run the same command again."
+            ) from error
+
+
+@contextlib.contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Keeps new processes from importing the parent's main module.
+
+    They need nothing of it, and `tfds` would bring TensorFlow, whose LLVM crashes that of Mesa's rasteriser.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def worker_count() -> int:
