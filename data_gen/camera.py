@@ -1,4 +1,4 @@
-"""The camera: where it stands for a face, and how millimetres become pixels. One place for render, heatmap and landmarks."""
+"""The camera: where it stands for a face, and how millimetres become pixels. One place for all that uses it."""
 
 import dataclasses
 

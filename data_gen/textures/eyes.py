@@ -13,7 +13,7 @@ IRIS_COLORS = {  # linear RGB
     "hazel": (0.095, 0.058, 0.022),
     "green": (0.090, 0.095, 0.050),
     "grey": (0.150, 0.180, 0.200),
-    "blue": (0.090, 0.140, 0.195),
+    "blue": (0.085, 0.120, 0.155),
 }
 IRIS_CHANCES = {  # in the order above
     "african": (0.8, 0.2, 0, 0, 0, 0),

@@ -12,8 +12,8 @@ COLORS = {  # linear RGB
     "black": (0.014, 0.011, 0.010),
     "dark brown": (0.036, 0.021, 0.013),
     "brown": (0.085, 0.048, 0.026),
-    "light brown": (0.160, 0.098, 0.052),
-    "blond": (0.300, 0.205, 0.110),
+    "light brown": (0.140, 0.090, 0.052),
+    "blond": (0.230, 0.165, 0.100),
     "red": (0.200, 0.070, 0.025),
 }
 CHANCES = {  # in the order above
@@ -24,14 +24,19 @@ CHANCES = {  # in the order above
     "middle_eastern": (0.5, 0.38, 0.12, 0, 0, 0),
     "south_asian": (0.82, 0.18, 0, 0, 0, 0),
 }
-GREY = np.array([0.27, 0.262, 0.255])
+GREY = np.array([0.215, 0.209, 0.203])
 
 
 @dataclasses.dataclass(frozen=True)
 class Hair:
-    """One person's hair: `color` (3,) linear RGB, `grey` share 0..1, `bald` 0..1 on the crown, `recession` of the
-    temples and `hairline` of the forehead in mm, `volume` in mm, `length` in mm below the nape's hairline (0: short), `curl` 0..1, and the
-    `parting`: tilt of its front and back end from upright (degrees, forward) and how far it lies to the left (-1..1)."""
+    """One person's hair.
+
+    Attributes:
+      color: (3,) linear RGB; grey: share of grey hair, 0..1.
+      bald: 0..1, on the crown; recession: mm, at the temples; hairline: height above the eyes in mm.
+      volume: mm; length: mm below the hairline at the nape, 0 for short hair; curl: 0..1.
+      parting: tilt of its front and its back end from upright (degrees, forward), and how far it lies to the left.
+    """
 
     color: np.ndarray
     grey: float
@@ -56,7 +61,7 @@ def style(identity: Identity) -> Hair:
     balding = male and rng.random() < np.clip((age - 22) / 80, 0, 0.6)
     bald = float(rng.uniform(0.4, 1.0)) if balding and age > 30 else 0.0
     african = group == "african"
-    long = 0.0 if male or rng.random() < (0.5 if african else 0.25) else float(rng.uniform(20, 110))
+    long = 0.0 if male or rng.random() < (0.4 if african else 0.15) else float(rng.uniform(20, 110))
     side = float(rng.choice([-1.0, 1.0]) * rng.uniform(0.05, 0.35))
     return Hair(
         color=color,
@@ -89,7 +94,9 @@ def inside_hairline(hair: Hair, landmarks: np.ndarray, points: np.ndarray) -> np
         ]
     )  # fmt: skip
     border = np.interp(z, knots[:, 0], knots[:, 1])
-    border += smoothstep(10, 30, z) * hair.recession * np.exp(-(((np.abs(x) - 42) / 15) ** 2))
+    front = smoothstep(10, 30, z)
+    border += front * 3.0 * np.sin(x / 9.0 + 40 * hair.volume) * np.sin(x / 23.0 + 70 * hair.hairline)  # no ruler
+    border += front * hair.recession * np.exp(-(((np.abs(x) - 42) / 15) ** 2))
     return y - border
 
 
@@ -109,7 +116,7 @@ def is_ear(face: Anatomy) -> np.ndarray:
     x, y, z = face.points.T
     ear_y = face.landmarks[[0, 16], 1].mean()
     above = (z > -45) & (z < 5) & (y > ear_y + 25) & (y < ear_y + 45)
-    side = np.abs(x[above]).max(initial=0.0) - 6.0
+    side = np.abs(x[above]).max(initial=0.0) - np.where(z > -30, 13.0, 6.0)
     return (z > -42) & (z < 4) & (np.abs(x) > side) & (y < ear_y + 9) & (y > ear_y - 80)
 
 
@@ -154,7 +161,7 @@ def hair_color(hair: Hair, strand: np.ndarray, salt: np.ndarray) -> np.ndarray:
     """(P, 3) linear RGB: strands lighter and darker, `hair.grey` of them grey where `salt` (unit variance) is high."""
     grey = 0.0
     if hair.grey > 0.02:
-        grey = smoothstep(-1.0, 1.0, 3.2 * (hair.grey - 0.5) + 0.8 * salt)[:, None]
+        grey = np.clip(hair.grey + 1.1 * hair.grey * (1 - hair.grey) * np.clip(salt, -1, 1), 0, 1)[:, None]
     base = hair.color * (1 - grey) + GREY * grey
     return (base * np.exp(0.30 * np.clip(strand, -2.5, 1.5))[:, None]).astype(np.float32)
 

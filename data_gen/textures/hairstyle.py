@@ -19,9 +19,9 @@ from data_gen.textures.anatomy import Anatomy
 from data_gen.textures.hair import Hair, hair_color, inside_hairline, is_ear
 from data_gen.textures.noise import noise, smoothstep
 
-STRANDS, NODES = 84, 18  # azimuths around the crown, nodes from root to tip
-SHELLS = np.array([0.30, 0.62, 0.85, 1.0])  # heights as fractions of the volume
-SPARSITY = np.array([0.02, 0.16, 0.34, 0.52])  # how dense a strand must be to reach that shell
+STRANDS, NODES = 96, 12  # azimuths around the crown, nodes from root to tip
+SHELLS = np.array([0.35, 0.75, 1.0])  # heights as fractions of the volume
+SPARSITY = np.array([0.02, 0.26, 0.52])  # how dense a strand must be to reach that shell
 TEXTURE = (64, 1024)  # texels along the strands, across them
 
 
@@ -70,7 +70,9 @@ def grow(identity: Identity, hair: Hair, face: Anatomy, skull: Scalp) -> HairMes
     sag = np.array([0.0, -0.15, 0.0]) * lift[..., None] * np.linspace(0, 1, NODES)[:, None]
     shells = shells + sag[None] * SHELLS[:, None, None, None]
     depth = np.broadcast_to(SHELLS[:, None, None], shells.shape[:3])
-    u, v = np.meshgrid(np.arange(STRANDS) / STRANDS, np.linspace(0, 1, NODES), indexing="ij")
+    length = np.linalg.norm(np.diff(paths, axis=1), axis=-1).sum(1)  # [STRANDS]
+    u = np.broadcast_to(np.arange(STRANDS)[:, None] / STRANDS, paths.shape[:2])
+    v = 1 - length[:, None] * np.linspace(1, 0, NODES) / length.max()
     shade = 0.35 + 0.65 * depth
     attributes = np.concatenate(
         [
@@ -91,7 +93,7 @@ def grow(identity: Identity, hair: Hair, face: Anatomy, skull: Scalp) -> HairMes
         attributes=attributes.reshape(len(SHELLS), -1, 10).astype(np.float32),
         faces=_faces(),
         binding=_binding(rooted, skull, len(face.points)),
-        texture=_texture(rng, hair),
+        texture=_texture(rng, hair, float(length.max())),
     )
 
 
@@ -100,9 +102,9 @@ def _strands(hair: Hair, face: Anatomy, skull: Scalp) -> tuple[np.ndarray, np.nd
 
     They leave the parting at places chosen so that, farther out, they are evenly spaced.
     """
-    trial = np.linspace(0, 4, 64, endpoint=False)
+    trial = np.linspace(0, 4, 80, endpoint=False)
     paths, _ = _follow(hair, face, skull, trial)
-    width = np.linalg.norm(np.roll(paths, -1, 0) - paths, axis=-1)[:, NODES // 3 :].mean(1) + 0.5
+    width = np.linalg.norm(np.roll(paths, -1, 0) - paths, axis=-1).max(1) + 0.5
     total = np.concatenate([[0], width.cumsum()])
     even = np.interp(np.arange(STRANDS) / STRANDS * total[-1], total, np.append(trial, 4.0))
     return _follow(hair, face, skull, even)
@@ -138,7 +140,7 @@ def _follow(hair: Hair, face: Anatomy, skull: Scalp, place: np.ndarray) -> tuple
     outside = inside < 0
     outside[:, :4] = False
     end = np.where(outside.any(1), outside.argmax(1), len(angle) - 1).astype(float)
-    end = scipy.ndimage.gaussian_filter1d(end, 0.8, mode="wrap") + 1.0
+    end = scipy.ndimage.gaussian_filter1d(end, 1.4, mode="wrap") + 1.0
     paths, rooted = np.empty((len(place), NODES, 3)), np.empty((len(place), NODES, 3))
     index = np.arange(len(angle))
     for i in range(len(place)):
@@ -164,30 +166,31 @@ def _lift(rng: np.random.Generator, hair: Hair, face: Anatomy, paths: np.ndarray
     ear_y = face.landmarks[[0, 16], 1].mean()
     high = 0.45 + 0.55 * smoothstep(ear_y, ear_y + 75, y)
     at_front = smoothstep(20, 50, z) * smoothstep(30, 0, inside_hairline(hair, face.landmarks, flat))
-    lift = hair.volume * high * (1 - 0.45 * at_front)
+    lift = hair.volume * high * (1 - 0.6 * at_front)
     if hair.length:
         beside = smoothstep(ear_y + 50, ear_y, y)
         over_ears = max(hair.volume, 17.0) * smoothstep(22, 6, z)
         lift = lift * (1 - beside) + beside * over_ears
-    lift = lift * np.tile(0.35 + 0.65 * smoothstep(0.0, 0.2, np.linspace(0, 1, NODES)), len(paths))  # flat parting
+    lift = lift * np.tile(0.6 + 0.4 * smoothstep(0.0, 0.2, np.linspace(0, 1, NODES)), len(paths))  # flat parting
     lift = lift * (1 + 0.10 * noise(rng, flat, 30.0) + (0.05 + 0.10 * hair.curl) * noise(rng, flat, 12.0))
     return np.maximum(lift, 1.0).reshape(paths.shape[:2])
 
 
-def _texture(rng: np.random.Generator, hair: Hair) -> np.ndarray:
-    """(rows, columns, 4) float: linear colour of strands, and how dense they are; columns wrap around the head."""
+def _texture(rng: np.random.Generator, hair: Hair, longest: float) -> np.ndarray:
+    """(rows, columns, 4) float: linear colour of strands, and how dense they are.
+
+    Columns wrap around the head; the last row is at the tips, the first `longest` mm before them.
+    """
     rows, columns = TEXTURE
-    across, along = np.meshgrid(np.arange(columns) / columns, np.arange(rows) / rows)
-    turn = 2 * np.pi * across.ravel()
-    bend = 0.012 * np.sin(2 * np.pi * (1.5 * along.ravel() + rng.random())) * (0.3 + hair.curl)
-    ring = np.stack([np.cos(turn + bend), np.sin(turn + bend)], -1) * 80
+    across, along = (g.ravel() for g in np.meshgrid(np.arange(columns) / columns, (np.arange(rows) + 0.5) / rows))
+    to_tip = (1 - along) * longest  # mm
+    turn = 2 * np.pi * across + 0.012 * np.sin(to_tip / 12.0 + 6 * rng.random()) * (0.3 + hair.curl)
+    ring = np.stack([np.cos(turn), np.sin(turn)], -1) * 80
+    comb = np.column_stack([ring, to_tip * (0.03 + 0.3 * hair.curl)]).astype(np.float32)
     fine = 1 - 0.4 * hair.curl
-    stretch = 7.0 + 60.0 * hair.curl  # changes along a strand, per length of strand
-    comb = np.column_stack([ring, along.ravel() * stretch]).astype(np.float32)
     strand = 0.5 * noise(rng, comb, 0.8 * fine) + 0.5 * noise(rng, comb, 2.2 * fine) + 0.3 * noise(rng, comb, 8.0)
     fray = noise(rng, comb * (1, 1, 0.2), 1.2) + 0.8 * noise(rng, comb * (1, 1, 0.2), 4.0)
-    ragged = 0.020 if hair.length else 0.045
-    tip = smoothstep(1.0, 0.88, along.ravel() + ragged * np.clip(fray, -2, 2) + 0.01)
+    tip = smoothstep(0.0, 9.0, to_tip - 1.5 - 2.6 * np.clip(fray, -2, 2))
     density = np.clip(0.66 + 0.26 * strand, 0, 1) * tip
     color = hair_color(hair, strand, 1.4 * noise(rng, comb, 1.1))
     return np.column_stack([color, density]).reshape(rows, columns, 4).astype(np.float32)

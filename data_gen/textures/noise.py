@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 
-
 VARIANCE_GAIN = 1.46  # per axis: interpolation averages; this gives the variance back
 
 

@@ -17,8 +17,8 @@ TONES = np.array(
     [
         (0.700, 0.470, 0.360),
         (0.640, 0.405, 0.290),
-        (0.550, 0.325, 0.215),
-        (0.420, 0.235, 0.145),
+        (0.565, 0.340, 0.230),
+        (0.440, 0.250, 0.157),
         (0.300, 0.152, 0.082),
         (0.185, 0.087, 0.045),
         (0.105, 0.048, 0.026),
@@ -28,8 +28,8 @@ MELANIN = {  # mean and spread of a group's melanin level
     "african": (4.9, 0.65),
     "east_asian": (1.35, 0.45),
     "european": (0.75, 0.45),
-    "latin_american": (2.1, 0.6),
-    "middle_eastern": (1.9, 0.55),
+    "latin_american": (2.3, 0.6),
+    "middle_eastern": (2.15, 0.5),
     "south_asian": (3.2, 0.7),
 }
 BLOOD = np.array([0.10, 0.62, 0.50])  # absorption of haemoglobin in R, G, B
@@ -66,7 +66,7 @@ def skin(identity: Identity, face: Anatomy) -> Layers:
     broad, middle = noise(rng, face.points, 38.0), noise(rng, face.points, 11.0)
     fine, grain = noise(rng, face.points, 3.5), rng.standard_normal(len(x), dtype=np.float32)
     layers = Layers(
-        melanin=tone + 0.10 * broad + (0.05 + 0.05 * old) * middle + 0.035 * fine + 0.03 * grain,
+        melanin=tone + 0.10 * broad + (0.03 + 0.03 * old) * middle + 0.035 * fine + 0.03 * grain,
         blood=0.05
         + fair * ((0.02 + 0.03 * old) * middle + 0.03 * np.abs(fine) + 0.02 * grain)
         + rng.uniform(-0.04, 0.08),

@@ -227,7 +227,8 @@ import numpy as np
 from data_gen.face_models import Topology
 from data_gen.render import Renderer
 t = np.array([[0, 1, 2]], np.int32)
-Renderer(Topology(t, np.zeros((3, 2), np.float32), t, np.zeros(1, np.int8), np.zeros(68, np.int32), np.eye(3, dtype=np.float32)), 32)
+uvs, kinds, landmarks = np.zeros((3, 2), np.float32), np.zeros(1, np.int8), np.zeros(68, np.int32)
+Renderer(Topology(t, uvs, t, kinds, landmarks, np.eye(3, dtype=np.float32)), 32)
 """
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -15,7 +15,7 @@ def square() -> Topology:
 
 
 def test_texels_know_their_place():
-    """By hand: texel (row, column) of a 16-texel atlas has its centre at u = (column + .5) / 16, v = 1 - (row + .5) / 16."""
+    """By hand: texel (row, column) of 16 has its centre at u = (column + .5) / 16, v = 1 - (row + .5) / 16."""
     atlas = bake(square(), 16)
     assert len(atlas.positions) == 64
     image = atlas.image(atlas.positions)
