@@ -15,7 +15,7 @@ import numpy as np
 
 from data_gen.face_models import Topology, ict_atlas, ict_convert, ict_groups
 from data_gen.face_models.ict_lashes import Lashes
-from data_gen.face_models.ict_lids import Lids
+from data_gen.face_models.ict_lids import Lids, sphere_centre
 from data_gen.face_models.ict_shapes import MM, expression
 from data_gen.rig import SHAPES
 from data_gen.scene import Identity, stream
@@ -146,7 +146,7 @@ def _blend_basis(arrays: ict_convert.IctArrays) -> tuple[np.ndarray, np.ndarray,
     shapes = {name: expression(name, deltas, neutral) for name in SHAPES}
     for first, stop in ict_atlas.SCLERAS:
         ball = neutral[first:stop]
-        centre = _sphere_centre(ball)
+        centre = sphere_centre(ball)
         local = (ball - centre) @ _turn(
             ball[ball[:, 2].argmax()] - centre, np.array([0, centre[1], GAZE_DISTANCE]) - centre
         ).T
@@ -157,12 +157,6 @@ def _blend_basis(arrays: ict_convert.IctArrays) -> tuple[np.ndarray, np.ndarray,
         growth = np.einsum("mvi,vi->m", moved, spread) / (spread**2).sum()
         modes[:, first:stop] = moved.mean(1, keepdims=True) + growth[:, None, None] * spread
     return neutral, modes, shapes
-
-
-def _sphere_centre(points: np.ndarray) -> np.ndarray:
-    """Centre of the sphere through the points that are no cornea (nearer than 10 mm to the foremost)."""
-    points = points[np.linalg.norm(points - points[points[:, 2].argmax()], axis=1) > 10.0]
-    return np.linalg.lstsq(np.c_[2 * points, np.ones(len(points))], (points**2).sum(1), rcond=None)[0][:3]
 
 
 def _turn(start: np.ndarray, end: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 LEAST_OPENING = 0.2  # of the opening at rest, whatever narrows the eye but the blink: AU43 = 0 means open
 OVERLAP = 0.25  # mm that the closed upper edge sinks into the lower: between their vertices the edges are not one line
+CORNEA = 10.0  # mm around the foremost point of the eyeball
 CLEARANCE = 0.25  # mm between eyeball and lid skin
 # How much of the edge's movement each ring of vertices around the eye takes along, from the inner rim (0) outwards.
 # Rings 0..4 are the lid's edge, 4 mm of skin; by ring 11 the fold of the upper lid is reached.
@@ -81,13 +82,16 @@ class Lids:
 def _ball_frame(ball: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eyeball vertices about the centre of its sphere, and the direction it looks in."""
     pole = ball[ball[:, 2].argmax()]
-    sclera = ball[
-        np.linalg.norm(ball - pole, axis=1) > 10.0
-    ]  # mm; nearer lies the cornea, which is no part of the sphere
-    solution = np.linalg.lstsq(np.c_[2 * sclera, np.ones(len(sclera))], (sclera**2).sum(1), rcond=None)[0]
-    local = ball - solution[:3]
-    axis = pole - solution[:3]
-    return local, axis / np.linalg.norm(axis)
+    centre = sphere_centre(ball)
+    axis = pole - centre
+    return ball - centre, axis / np.linalg.norm(axis)
+
+
+def sphere_centre(ball: np.ndarray) -> np.ndarray:
+    """(3,) centre of an eyeball: of the sphere through its vertices (n, 3) mm that are no cornea."""
+    pole = ball[ball[:, 2].argmax()]
+    sclera = ball[np.linalg.norm(ball - pole, axis=1) > CORNEA]
+    return np.linalg.lstsq(np.c_[2 * sclera, np.ones(len(sclera))], (sclera**2).sum(1), rcond=None)[0][:3]
 
 
 def _profile(local: np.ndarray, axis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

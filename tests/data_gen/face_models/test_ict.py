@@ -1,9 +1,11 @@
 """ICT-FaceKit heads: the conversion on a tiny synthetic model, the face model on the real one."""
 
 import dataclasses
+import hashlib
 import logging
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,6 +148,17 @@ def test_an_interrupted_conversion_leaves_nothing(tiny_source, monkeypatch):
 
 
 # --- the real model ---
+
+
+def test_recorded_checksums_are_those_of_the_files(ict_dir):
+    table = Path(__file__).resolve().parents[3] / "tfds_builders" / "pain3d" / "checksums.tsv"
+    rows = [line.split("\t") for line in table.read_text().splitlines()]
+    assert {name: url for url, _, _, name in rows} == ict_convert.source_urls()
+    for _, size, digest, name in rows:
+        path = ict_dir / name
+        assert path.stat().st_size == int(size)
+        if name in ("generic_neutral_mesh.obj", "identity099.obj", "noseSneer_R.obj"):
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
 
 
 def test_loads_fast_and_without_the_source(ict, ict_dir, monkeypatch, record_property):
