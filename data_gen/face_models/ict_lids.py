@@ -10,6 +10,7 @@ import numpy as np
 
 LEAST_OPENING = 0.2  # of the opening at rest, whatever narrows the eye but the blink: AU43 = 0 means open
 OVERLAP = 0.25  # mm that the closed upper edge sinks into the lower: between their vertices the edges are not one line
+AROUND = 50.0  # mm around the eye within which all rings lie
 CORNEA = 10.0  # mm around the foremost point of the eyeball
 CLEARANCE = 0.25  # mm between eyeball and lid skin
 # How much of the edge's movement each ring of vertices around the eye takes along, from the inner rim (0) outwards.
@@ -35,7 +36,9 @@ class Lids:
         self._ball = ball
         self._local, self._axis = _ball_frame(template[ball])
         self._angles, self._radii = _profile(self._local, self._axis)
-        rings, parents = _rings(faces[(faces < skin).all(1)], rim, len(FALLOFF))
+        near = np.linalg.norm(template - template[rim].mean(0), axis=1) < AROUND
+        near[skin:] = False
+        rings, parents = _rings(faces[near[faces].all(1)], rim, len(FALLOFF))
         upper, lower = _split(template, rings[MARGIN])
         self.upper, self.lower = upper, lower
         self.front = _split(template, rings[FRONT])[0]
