@@ -141,11 +141,19 @@ def _spline(p: np.ndarray, per_side: int) -> np.ndarray:
     return curve.reshape(-1, p.shape[1])
 
 
-def _segments(xy: np.ndarray, start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distance of points to segments, place on them (0..1) and offset: (P, M), (P, M), (P, M, 2)."""
+def _segments(
+    xy: np.ndarray, start: np.ndarray, end: np.ndarray, endless: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distance of points to segments, place on them (0..1) and offset: (P, M), (P, M), (P, M, 2).
+
+    With `endless`, the first and the last segment go on as straight lines.
+    """
     along = end - start
     t = np.einsum("pmd,md->pm", xy[:, None] - start, along) / np.maximum((along**2).sum(-1), 1e-9)
-    t = np.clip(t, 0, 1)
+    low, high = np.zeros(len(start)), np.ones(len(start))
+    if endless:
+        low[0], high[-1] = -np.inf, np.inf
+    t = np.clip(t, low, high)
     offset = xy[:, None] - (start + t[..., None] * along)
     return np.linalg.norm(offset, axis=-1), t, offset
 
@@ -163,10 +171,11 @@ def _inside(xy: np.ndarray, polygon: np.ndarray) -> np.ndarray:
 
 
 def _along(xy: np.ndarray, curve: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each point: arc length of the nearest place on a curve, distance to it, and how far above it (y)."""
+    """Of each point: arc length of the nearest place on a curve (beyond its ends: below 0, above its length), distance
+    to it, and how far above it (y)."""
     start, end = curve[:-1], curve[1:]
     lengths = np.linalg.norm(end - start, axis=1)
-    distance, t, offset = _segments(xy, start, end)
+    distance, t, offset = _segments(xy, start, end, endless=True)
     best = distance.argmin(1)
     row = np.arange(len(xy))
     arc = (np.cumsum(lengths) - lengths)[best] + t[row, best] * lengths[best]

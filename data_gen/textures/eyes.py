@@ -75,7 +75,7 @@ def teeth(identity: Identity, points: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """(N, 3) linear RGB and (N,) roughness of teeth: ivory, yellower with age, darker towards the back."""
     rng = stream(identity.seed, "teeth")
     age = smoothstep(25.0, 85.0, np.float64(identity.age))
-    ivory = np.array([0.66, 0.60, 0.48]) * np.exp(-age * np.array([0.15, 0.25, 0.5])) * np.exp(rng.normal(0, 0.04))
+    ivory = np.array([0.72, 0.66, 0.54]) * np.exp(-age * np.array([0.15, 0.25, 0.5])) * np.exp(rng.normal(0, 0.04))
     depth = smoothstep(points[:, 2].max() - 32, points[:, 2].max(), points[:, 2])
     return (ivory * (0.3 + 0.7 * depth)[:, None]).astype(np.float32), np.full(len(points), 0.25, np.float32)
 

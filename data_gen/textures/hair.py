@@ -116,8 +116,10 @@ def is_ear(face: Anatomy) -> np.ndarray:
     x, y, z = face.points.T
     ear_y = face.landmarks[[0, 16], 1].mean()
     above = (z > -45) & (z < 5) & (y > ear_y + 25) & (y < ear_y + 45)
-    side = np.abs(x[above]).max(initial=0.0) - np.where(z > -30, 13.0, 6.0)
-    return (z > -42) & (z < 4) & (np.abs(x) > side) & (y < ear_y + 9) & (y > ear_y - 80)
+    side = np.abs(x[above]).max(initial=0.0)
+    helix = (z > -62) & (z < 4) & (np.abs(x) > side - 5) & (y < ear_y + 9)
+    concha = (z > -32) & (z < 4) & (np.abs(x) > side - 14) & (y < ear_y - 10)
+    return (helix | concha) & (y > ear_y - 80)
 
 
 def paint_scalp(
@@ -145,11 +147,12 @@ def paint_scalp(
     comb = np.column_stack([across + 0.9 * noise(rng, points, 26.0)[:, None], along * 0.06]).astype(np.float32)
     straight = 0.55 * noise(rng, comb, 0.8) + 0.5 * noise(rng, comb, 2.0) + 0.3 * noise(rng, comb, 6.0)
     curly = 0.6 * noise(rng, points, 2.2) + 0.6 * rng.standard_normal(len(near), dtype=np.float32)
-    strand = straight * (1 - hair.curl) + curly * hair.curl
+    short = max(hair.curl, 0.8 * (hair.bald > 0))  # cropped hair looks stippled, not combed
+    strand = straight * (1 - short) + curly * short
     jagged = 1.7 * noise(rng, comb, 1.6) + 2.5 * noise(rng, points, 14.0) + 0.8 * rng.standard_normal(len(near))
     soft = 3.0 if hair.hairline < 80 else 7.0
     opacity = smoothstep(-1.0 - soft, soft, inside + jagged).astype(np.float32)
-    opacity *= 1 - 0.35 * hair.bald * (strand < -0.3)
+    opacity *= 1 - 0.45 * hair.bald * smoothstep(0.3, -0.7, strand)
     tint = hair_color(hair, strand, strand)
     out, total, height = color.copy(), np.zeros(len(color), np.float32), np.zeros(len(color), np.float32)
     out[near] = color[near] * (1 - opacity[:, None]) + tint * opacity[:, None]
