@@ -30,7 +30,7 @@ _PULLS = {
         (33, -9.0, 80, 9, 2.6, 12, 0.0, 0.8, 1.2),
     ),
     "eyeSquint": (  # orbicularis oculi, palpebral part; the lids themselves are moved by LID_SHARES
-        (31, -10.5, 79, 11, 3.2, 12, 0.0, 2.4, 1.4),
+        (31, -10.5, 79, 11, 3.4, 12, 0.0, 3.2, 1.6),
         (49, 0, 66, 4, 5, 8, -1.6, 0.0, 0.4),
         (31, 11, 82, 11, 4, 12, 0.0, -1.4, 0.4),
     ),
@@ -102,7 +102,7 @@ class Expressions:
             if weight and name in self._fields:
                 v += weight * self._fields[name]
         for side, eye in zip("LR", eyes, strict=True):
-            _clear_eyeball(v, eye, self._lids[side][0], self._sides[side][1])
+            _clear_eyeball(v, neutral, eye, self._lids[side][0], self._sides[side][1])
         if shapes.get("jawOpen", 0):
             angle = JAW_ANGLE * shapes["jawOpen"] * self._jaw
             y, z = (v - JAW_HINGE)[:, 1:].T
@@ -152,12 +152,12 @@ def turn_lids(
     return out
 
 
-def _clear_eyeball(v, eye, who, loop):
+def _clear_eyeball(v, neutral, eye, who, loop):
     """Pushes skin that other shapes have pressed into the eyeball out of it, in place."""
     skin = np.setdiff1d(who, loop[: procedural_mesh.EYE_OFFSETS.index(0.0)])
     ray = v[skin] - eye
     distance = np.linalg.norm(ray, axis=-1)
-    least = procedural_surface.EYE_RADIUS + 0.8
+    least = np.minimum(np.linalg.norm(neutral[skin] - eye, axis=-1), procedural_surface.EYE_RADIUS + 0.8)
     v[skin] = eye + ray * (np.maximum(distance, least) / distance)[:, None]
 
 
@@ -199,7 +199,18 @@ def _lid_stillness(template):
 
 
 def lid_table(template, sign, loop, lashes):
-    """Vertices that the lids of one side (`sign` 1 left, -1 right) move, their column between the corners (0 inner, k outer), and their upper and lower shares."""
+    """What the lids of one side move.
+
+    Args:
+      template: (V, 3) mm.
+      sign: 1 for the left side, -1 for the right.
+      loop: eye loops of this side (`procedural_mesh.Half.eye`).
+      lashes: vertices of its upper lashes.
+
+    Returns:
+      (n,) vertex indices; (n,) their column between the corners, 0 inner; (n,) how much of the upper lid's travel they
+      make; (n,) how much of the lower lid's.
+    """
     p = template * [sign, 1, 1]
     margin = p[loop[procedural_mesh.EYE_OFFSETS.index(0.0)]]
     k = len(margin) // 2

@@ -66,7 +66,7 @@ def _eye_loops() -> np.ndarray:
 
 
 def lip_lines(q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """y of the upper vermilion border, of the line where the lips meet, and of the lower border; q = 0 midline, 1 corner."""
+    """y of the upper border of the lips, of where they meet, and of the lower border; q: 0 midline, 1 corner."""
     corner = MOUTH_CORNER[1]
     bow = 9.6 * (1 - q**1.8) + 0.9 * np.exp(-(((q - 0.2) / 0.11) ** 2)) - 0.7 * np.exp(-((q / 0.1) ** 2))
     upper = corner + bow
@@ -136,7 +136,7 @@ def _background() -> np.ndarray:
     )
     meridian = np.linspace(0, surface.meridian_length(), 2000)
     height = surface.skull(np.zeros_like(meridian), meridian)[:, 1]
-    rows, y = [], 7.0
+    rows, y = [], 9.0
     while y < meridian[-1] - 8:
         rows.append(y)
         y += float(levels(np.interp(y, meridian, height)))
@@ -151,12 +151,14 @@ def _background() -> np.ndarray:
             across = np.concatenate([[0.0], across[:-1], [CHART_WIDTH]])
         for i, x in enumerate(across):
             stride = 1 if gap > 6 or x < 62 else 2 if x < 120 else 4 if gap < 4 else 2
-            thin = y < 45 and i % max(1, round(26 / y)) and i != len(across) - 1  # sections shrink towards the crown
+            thin = y < 45 and i % max(1, round(22 / y)) and i != len(across) - 1  # sections shrink towards the crown
             if (edge or (j // 2 if shift else j) % stride == 0 or (j % 2 == 0 and j % stride == 0)) and not thin:
                 points.append((x, y))
     points = np.array(points)
     nose = [
-        (0.0 if i == 0 else (i - 0.5 * (j % 2) * (i > 0)) * 2.15, -28.0 - 1.85 * j) for j in range(14) for i in range(11)
+        (0.0 if i == 0 else (i - 0.5 * (j % 2) * (i > 0)) * 2.15, -28.0 - 1.85 * j)
+        for j in range(14)
+        for i in range(11)
     ]
     nose = _to_chart(np.array(nose))
     lower, upper = nose.min(0) - 1.4, nose.max(0) + 1.2

@@ -1,4 +1,4 @@
-"""The parts that are not the skin chart: eyeballs, ears, mouth bag, teeth. Each is a grid with its own texture island."""
+"""The parts beside the skin: eyeballs, lashes, ears, mouth bag, teeth; each a grid with its own texture island."""
 
 import dataclasses
 
@@ -52,7 +52,8 @@ EAR_AXES = np.stack([  # rows: backwards along the auricle, up, outwards
     np.array([0.40, -0.18, -0.90]), np.array([0.06, 0.975, -0.21]), np.array([0.92, 0.03, 0.40]),
 ])  # fmt: skip
 _EAR_OUTLINE = np.array([
-    (3, 6), (2.5, 15), (5, 25), (12, 32.5), (21, 33), (29, 27), (33, 17), (33, 5), (30, -6), (25.5, -15), (21, -23), (15, -28.5),
+    (3, 6), (2.5, 15), (5, 25), (12, 32.5), (21, 33), (29, 27), (33, 17), (33, 5), (30, -6),
+    (25.5, -15), (21, -23), (15, -28.5),
     (8, -29.5), (2.5, -24.5), (0.5, -13), (-0.5, -4),
 ])  # fmt: skip
 _EAR_CENTRE = np.array([12.0, -1.0])
@@ -93,15 +94,15 @@ def ear(spokes: int = 32) -> Part:
     return dataclasses.replace(sheet, faces=sheet.faces[:, ::-1])  # the outline runs clockwise
 
 
-def lash(margin: np.ndarray, per_side: int = 2) -> Part:
+def lash(margin: np.ndarray, per_step: int = 3) -> Part:
     """Upper lashes of the left eye: one slim triangle each, curling up and fanning out from the lid's edge.
 
     Args:
       margin: (k, 3) mm, the upper lid's margin from the inner to the outer corner.
-      per_side: lashes between two points of the margin.
+      per_step: lashes between two points of the margin.
     """
-    place = np.linspace(1.2, len(margin) - 1.15, per_side * (len(margin) - 2))
-    width = 0.5 * (place[1] - place[0])
+    place = np.linspace(1.2, len(margin) - 1.15, per_step * (len(margin) - 2))
+    width = 0.36 * (place[1] - place[0])
     f = place / (len(margin) - 1)
     length = (1.9 + 1.6 * np.sin(np.pi * f**1.3)) * np.where(np.arange(len(place)) % 2, 1.0, 0.8)
     fan = np.stack([0.9 * (f - 0.42), 0.45 + 0 * f, 0.95 + 0 * f], -1)
