@@ -152,7 +152,7 @@ def scene(seed: int) -> Scene:
         if is_pain
         else (0.0,) * len(AU_NAMES),
         asymmetry=float(rng.uniform(-0.12, 0.12)),
-        distractors=_distractors(rng) if is_pain else (),
+        distractors=_distractors(rng),
         light=_light(person.seed, seed),
         seed=int(seed),
     )
@@ -183,7 +183,7 @@ def _light(identity_seed: int, frame_seed: int) -> Light:
 
 
 def _distractors(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
-    """Small movements that are not pain: lips part, a trace of a smile. They change the picture, never the labels."""
+    """Small movements that are not pain, in neutral takes too: lips part, a trace of a smile. No label depends on them."""
     jaw, smile = rng.uniform(0, 0.12), rng.uniform(0, 0.15)
     return (("jawOpen", float(jaw)), ("mouthSmile_L", float(smile)), ("mouthSmile_R", float(smile)))
 
