@@ -183,7 +183,7 @@ def _light(identity_seed: int, frame_seed: int) -> Light:
 
 
 def _distractors(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
-    """Small movements that are not pain, in neutral takes too: lips part, a trace of a smile. No label depends on them."""
+    """Small movements that are not pain, at rest too: lips part, a trace of a smile. No label depends on them."""
     jaw, smile = rng.uniform(0, 0.12), rng.uniform(0, 0.15)
     return (("jawOpen", float(jaw)), ("mouthSmile_L", float(smile)), ("mouthSmile_R", float(smile)))
 
