@@ -204,7 +204,7 @@ class Renderer:
         if self._hair is not None:
             self._draw_hair_field(vertices)
         value, depth = np.moveaxis(self._read_field(self.size), -1, 0)
-        mask = (depth > 0) & (value != HAIR_VALUE)
+        mask = (depth > 0) & (value > 0.5 * HAIR_VALUE)  # interpolation rounds
         return Field(np.where(mask, value, np.float32(0)), mask, np.where(depth > 0, depth, np.float32(np.inf)))
 
     def _draw(self, vertex_array: int, program: int, world_to_clip: np.ndarray, size: int) -> None:

@@ -121,16 +121,18 @@ def test_hair_leaves_the_features_free(model):
     column, row = np.floor(xy).astype(int).T
     zeros, styles = np.zeros(len(topology.template), np.float32), 0
     with Renderer(topology, 112) as renderer:
-        bare = renderer.field(topology.template, zeros, camera)
         for seed in range(10):
             for gender in GENDERS:
                 texture = paint("procedural", person(seed, gender=gender), model, 64)
                 styles += texture.hair is not None
+                renderer.set_texture(dataclasses.replace(texture, hair=None))
+                bare = renderer.field(topology.template, zeros, camera)
                 renderer.set_texture(texture)
                 field = renderer.field(topology.template, zeros, camera)
                 assert field.mask[row, column].all()
                 np.testing.assert_array_equal(field.depth[row, column], bare.depth[row, column])
                 assert not (field.mask & ~bare.mask).any()
+                assert (field.values == 0).all()
     assert styles > 10
 
 
