@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from absl import flags, logging
+
 import painjax
 from painjax.errors import UserError
 from painjax.pspi import AU_NAMES, PSPI_THRESHOLDS
@@ -26,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = [flag for flag in rest if flag.startswith("-") and not flag.startswith("--config.")]
     if unknown or (rest and not overrides):
         parser.error(f"unknown argument {(unknown or rest)[0]!r} for {options.name}; see painjax {options.name} --help")
+    if not options.debug:
+        _log_our_own_lines()
     try:
         return options.command(options, overrides)
     except (UserError, FileNotFoundError) as error:
@@ -43,7 +47,6 @@ def train(options: argparse.Namespace, overrides: list[str]) -> int:
     from painjax.config import load_config
 
     config = load_config(options.config, overrides)  # refused here, before JAX is loaded
-    _log_our_own_lines()
     from painjax import train as training
 
     step = training.main(config, options.workdir)
@@ -189,13 +192,12 @@ def _number(value: float | None, width: int = 9) -> str:
 
 
 def _log_our_own_lines() -> None:
-    """Lines that this package logs go to stderr; of its libraries, only warnings."""
-    from absl import logging
-
+    """Lines that this package logs go to stderr; of its libraries, errors only: they warn about each other."""
     package = str(Path(painjax.__file__).parent)
+    flags.FLAGS(["painjax"])  # else absl says at every line that flags are not parsed
     logging.use_absl_handler()
     logging.set_verbosity(logging.INFO)
-    logging.get_absl_handler().addFilter(lambda record: record.levelno > 20 or record.pathname.startswith(package))
+    logging.get_absl_handler().addFilter(lambda r: r.levelno >= 40 or r.pathname.startswith(package))
 
 
 if __name__ == "__main__":

@@ -219,7 +219,8 @@ def _comparison(runs: list[Run]) -> str:
             headline = protocol == run.evaluation["headline"]
             name = f"{html.escape(run.name)}<small>{html.escape(run.role)}, {protocol.replace('_', ' ')}</small>"
             cells = [name, run.evaluation["step"], run.evaluation["n"]]
-            cells += [_text(summary["pspi"][metric], 2) for metric in METRICS] + [_text(summary["heatmap"]["pcc"], 2)]
+            cells += [_text(summary["pspi"][metric], 2) for metric in METRICS]
+            cells.append(_text(summary["heatmap"]["pcc"], 2) if run.config.loss.get("heatmap") else "not trained")
             rows.append(f"<tr class='{'this' if i == 0 and headline else ''}'>{_cells(cells)}</tr>")
     constant = runs[0].evaluation["baselines"]["constant"]
     cells = [

@@ -1,5 +1,6 @@
 """The plots of the report, as inline SVG that follows the page's light or dark colours."""
 
+import html
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -151,4 +152,4 @@ def _svg(figure: Figure, label: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1).replace(_INK, "currentColor")
+    return text.replace("<svg", f'<svg role="img" aria-label="{html.escape(label)}"', 1).replace(_INK, "currentColor")

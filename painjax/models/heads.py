@@ -27,8 +27,10 @@ class PSPIHead(nnx.Module):
         self.norm = layer_norm(2 * config.width, config=config, rngs=rngs)
         self.hidden = linear(2 * config.width, config.width, ("embed", "mlp"), config=config, rngs=rngs)
         self.dropout = nnx.Dropout(config.dropout, rngs=rngs)
-        self.score = linear(config.width, 1, ("mlp", None), config=config, rngs=rngs)
-        self.thresholds = linear(config.width, len(PSPI_THRESHOLDS), ("mlp", None), config=config, rngs=rngs)
+        self.score = linear(config.width, 1, ("mlp", None), stddev=INIT_STDDEV, config=config, rngs=rngs)
+        self.thresholds = linear(
+            config.width, len(PSPI_THRESHOLDS), ("mlp", None), stddev=INIT_STDDEV, config=config, rngs=rngs
+        )
 
     def __call__(
         self, cls_token: Float[Array, "B D"], patches: Float[Array, "B P D"]
@@ -44,7 +46,8 @@ class AUHead(nnx.Module):
 
     def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs):
         d, units = config.width, len(AU_NAMES)
-        init = named(nnx.initializers.normal(INIT_STDDEV), None, "embed")
+        # Queries of unit size differ in where they look from the first step; small ones would all see the same mean.
+        init = named(nnx.initializers.normal(1.0), None, "embed")
         self.queries = nnx.Param(init(rngs.params(), (units, d)))
         self.norm = layer_norm(d, config=config, rngs=rngs)
         self.key = linear(d, d, ("embed", "heads"), config=config, rngs=rngs)
@@ -73,7 +76,9 @@ class HeatmapHead(nnx.Module):
 
     def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs):
         self.norm = layer_norm(config.width, config=config, rngs=rngs)
-        self.pixels = linear(config.width, config.patch_size**2, ("embed", None), config=config, rngs=rngs)
+        self.pixels = linear(
+            config.width, config.patch_size**2, ("embed", None), stddev=INIT_STDDEV, config=config, rngs=rngs
+        )
 
     def __call__(self, patches: Float[Array, "B P D"]) -> Float[Array, "B P pp"]:
         return self.pixels(self.norm(patches)).astype(jnp.float32) + HEATMAP_START  # [B, P, p*p]
