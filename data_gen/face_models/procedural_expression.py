@@ -26,11 +26,11 @@ _PULLS = {
         (38, -26, 75, 12, 9, 18, -0.4, 6.0, 3.6),
         (51, -18, 63, 8, 9, 14, -2.0, 4.2, 2.2),
         (57, -2, 56, 6, 8, 12, -4.0, 0.6, 1.0),
-        (31, -14.0, 79, 12, 2.4, 12, 0.0, 2.0, -1.6),
-        (33, -9.0, 80, 9, 2.6, 12, 0.0, 0.8, 1.2),
+        (31, -14.5, 79, 13, 3.4, 12, 0.0, 2.0, -1.0),
+        (33, -9.0, 80, 10, 3.0, 12, 0.0, 0.8, 0.7),
     ),
     "eyeSquint": (  # orbicularis oculi, palpebral part; the lids themselves are moved by LID_SHARES
-        (31, -10.5, 79, 11, 3.4, 12, 0.0, 3.2, 1.6),
+        (31, -11.0, 79, 11, 3.6, 12, 0.0, 3.2, 1.2),
         (49, 0, 66, 4, 5, 8, -1.6, 0.0, 0.4),
         (31, 11, 82, 11, 4, 12, 0.0, -1.4, 0.4),
     ),
@@ -194,7 +194,7 @@ def _lid_stillness(template):
     still = np.ones(len(template))
     for sign in (1, -1):
         d = (template - procedural_surface.EYE * [sign, 1, 1]) / [17.5, 12.5, 26.0]
-        still *= smoothstep(np.linalg.norm(d, axis=-1), 0.75, 1.25)
+        still *= smoothstep(np.linalg.norm(d, axis=-1), 0.78, 1.5)
     return still
 
 

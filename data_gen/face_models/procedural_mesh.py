@@ -60,8 +60,7 @@ def _eye_loops() -> np.ndarray:
         if offset < 0:  # chart only: the hidden strips live inside the opening
             loops.append(centre + (margin - centre) * (1 + 0.16 * offset))
         else:
-            ring = margin + offset * normal * [1.0, 1.0]
-            loops.append(ring)
+            loops.append(margin + offset * normal)
     return np.stack(loops)
 
 
@@ -111,7 +110,7 @@ def _lip_relief(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return upper + lower - 1.4 * groove * np.exp(-(((y + 57.0) / 5.5) ** 2))
 
 
-def _space(chart: np.ndarray) -> np.ndarray:
+def _to_space(chart: np.ndarray) -> np.ndarray:
     """Chart -> skin of the average face."""
     p = surface.sculpt(surface.skull(chart[:, 0] / CHART_WIDTH, chart[:, 1]))
     near = (p[:, 2] > 50) & (np.abs(p[:, 1] + 68) < 30)
@@ -120,26 +119,27 @@ def _space(chart: np.ndarray) -> np.ndarray:
 
 
 def _to_chart(xy: np.ndarray) -> np.ndarray:
+    """Chart of places on the front of the bare skull, as seen from the front."""
     s, y = surface.front_coordinates(xy[:, 0], xy[:, 1])
     return np.stack([s * CHART_WIDTH, y], -1)
 
 
 def _background() -> np.ndarray:
     """Points of the chart away from the loops, denser towards the middle of the face."""
-    columns = [0.0]
+    columns = [0.0]  # mm along the girth
     while columns[-1] < CHART_WIDTH:
         x = columns[-1]
         columns.append(x + (3.2 if x < 42 else 3.2 + 0.075 * (x - 42)))
     columns = np.array(columns) * CHART_WIDTH / columns[-1]
-    levels = PchipInterpolator(
-        [118, 60, 30, 20, -25, -52, -80, -118, -122, -300][::-1], [9, 8, 5, 3.4, 3.1, 3.0, 3.6, 4.4, 8, 26][::-1]
+    spacing = PchipInterpolator(  # height y -> mm between rows
+        [-300, -122, -118, -80, -52, -25, 20, 30, 60, 118], [26, 8, 4.4, 3.6, 3.0, 3.1, 3.4, 5, 8, 9]
     )
     meridian = np.linspace(0, surface.meridian_length(), 2000)
     height = surface.skull(np.zeros_like(meridian), meridian)[:, 1]
     rows, y = [], 9.0
     while y < meridian[-1] - 8:
         rows.append(y)
-        y += float(levels(np.interp(y, meridian, height)))
+        y += float(spacing(np.interp(y, meridian, height)))
     rows = [*rows, meridian[-1]]
     points = []
     for j, y in enumerate(rows):
@@ -152,7 +152,7 @@ def _background() -> np.ndarray:
         for i, x in enumerate(across):
             stride = 1 if gap > 6 or x < 62 else 2 if x < 120 else 4 if gap < 4 else 2
             thin = y < 45 and i % max(1, round(22 / y)) and i != len(across) - 1  # sections shrink towards the crown
-            if (edge or (j // 2 if shift else j) % stride == 0 or (j % 2 == 0 and j % stride == 0)) and not thin:
+            if (edge or (j // 2 if shift else j) % stride == 0) and not thin:
                 points.append((x, y))
     points = np.array(points)
     nose = [
@@ -190,7 +190,7 @@ def _strips(loops: np.ndarray, closed: bool) -> np.ndarray:
 
 
 def half() -> Half:
-    """Builds the left half."""
+    """Builds the left half; vertices with x = 0 are shared with the right one."""
     eye_xy, (mouth_xy, q) = _eye_loops(), _mouth_loops()
     eye_chart = _to_chart(eye_xy.reshape(-1, 2)).reshape(eye_xy.shape)
     mouth_chart = _to_chart(mouth_xy.reshape(-1, 2)).reshape(mouth_xy.shape)
@@ -215,7 +215,7 @@ def half() -> Half:
     groups = (triangles, fan, _strips(eye, True), _strips(mouth, False))
     faces = np.concatenate([_oriented(group, chart) for group in groups])
 
-    vertices = _space(chart)
+    vertices = _to_space(chart)
     vertices = _shape_lids(vertices, eye, eye_xy)
     vertices = _shape_lips(vertices, mouth, q)
     on_midline = (chart[:, 0] < 1e-6) | (chart[:, 0] > CHART_WIDTH - 1e-6)

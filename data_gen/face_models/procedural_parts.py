@@ -58,7 +58,7 @@ _EAR_OUTLINE = np.array([
 ])  # fmt: skip
 _EAR_CENTRE = np.array([12.0, -1.0])
 _EAR_SCALE = np.array([0.0, 0.28, 0.46, 0.58, 0.70, 0.80, 0.90, 0.985, 1.04, 1.03, 0.93, 0.72, 0.50])
-_EAR_RELIEF = np.array([-9.0, -7.5, -4.0, 1.2, 2.6, 1.0, 0.2, 2.8, 2.2, -0.5, -3.5, -8.0, -15.0])
+_EAR_RELIEF = np.array([-10.0, -8.5, -5.0, 1.4, 3.2, 1.0, -1.0, 3.0, 2.4, -0.5, -3.5, -8.0, -15.0])
 _LOBE_RELIEF = np.array([-9.0, -7.0, -3.0, 0.2, 1.0, 1.3, 1.4, 1.2, 0.3, -2.0, -4.0, -8.0, -15.0])
 
 
@@ -131,7 +131,7 @@ def mouth_bag(rings: int = 5, spokes: int = 20) -> Part:
 
 def teeth(upper: bool, columns: int = 17) -> Part:
     """One dental arch as a strip: gum edge, face, biting edge, and a short way back."""
-    angle = np.linspace(-1.15, 1.15, columns)
+    angle = np.linspace(-1.15, 1.15, columns) * (1.0 if upper else 0.85)
     profile = [(-60.0, -1.6), (-64.0, 0.0), (-70.2, 0.6), (-71.4, -0.4), (-71.0, -2.6)] if upper else [
         (-84.0, -2.2), (-79.0, -1.2), (-73.6, -0.9), (-72.4, -1.8), (-72.8, -4.0)]  # fmt: skip
     rows = []

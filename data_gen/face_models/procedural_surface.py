@@ -8,10 +8,12 @@ adult averages (Farkas, "Anthropometry of the Head and Face", 1994), sexes poole
 import functools
 
 import numpy as np
-from scipy.interpolate import CubicSpline, PchipInterpolator
+from scipy.interpolate import CubicSpline, LinearNDInterpolator, PchipInterpolator
+from scipy.ndimage import map_coordinates
 
 EYE = np.array([32.0, 0.0, 65.0])  # centre of the left eyeball
 EYE_RADIUS = 12.9
+LID = 1.3  # mm of lid over the eyeball
 MOUTH_Y = -70.0
 
 # Sections from the crown to the shoulders. front: y, z; side: y, half width x, z of the widest point; back: y, z;
@@ -86,9 +88,9 @@ def _loft(rows: int = 321, columns: int = 181) -> tuple[np.ndarray, np.ndarray, 
     """Left half of the bare skull: meridian length Y (rows,), half girth L (rows,), points (rows, columns, 3)."""
     knots = np.arange(len(_SECTIONS), dtype=np.float64)
     t = np.linspace(0, knots[-1], 4 * rows)
-    # The crown is a pole: spline the square root's square there, so that sections close like a dome and not a cone.
-    table = np.stack([PchipInterpolator(knots, column)(t) if i in (7, 8) else CubicSpline(knots, column)(t)
-                      for i, column in enumerate(_SECTIONS.T)])  # fmt: skip
+    # The pinches are splined without overshoot: where two neighbours are round, so must be all between them.
+    splines = [CubicSpline] * 7 + [PchipInterpolator] * 2
+    table = [spline(knots, column)(t) for spline, column in zip(splines, _SECTIONS.T, strict=True)]
     meridian = np.concatenate([[0], np.cumsum(np.hypot(np.diff(table[0]), np.diff(table[1])))])
     y_of_row = np.linspace(0, meridian[-1], rows)
     yf, zf, ys, w, zc, yb, zb, cf, cb = (np.interp(y_of_row, meridian, column)[:, None] for column in table)
@@ -97,7 +99,7 @@ def _loft(rows: int = 321, columns: int = 181) -> tuple[np.ndarray, np.ndarray, 
     pinch = 1 - np.where(front, cf, cb) * np.sin(2 * a) ** 2
     x = w * np.sin(a) * pinch
     z = zc + np.where(front, zf - zc, zc - zb) * np.cos(a) * pinch
-    y = np.where(front, ys + (yf - ys) * np.cos(a) ** 2, ys + (yb - ys) * np.cos(a) ** 2)
+    y = ys + (np.where(front, yf, yb) - ys) * np.cos(a) ** 2
     points = np.stack([x, y, z], -1)
     for row in points:  # equal arc length along each section
         s = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(row, axis=0), axis=-1))])
@@ -120,17 +122,14 @@ def meridian_length() -> float:
 
 def skull(s: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(n, 3) points of the bare skull at fraction `s` (0 front, 1 back) of the left half section, at meridian `y`."""
-    from scipy.ndimage import map_coordinates
-
     rows, _, points = _loft()
     place = np.stack([np.asarray(y) / rows[-1] * (len(rows) - 1), np.asarray(s) * (points.shape[1] - 1)])
     return np.stack([map_coordinates(points[..., i], place, order=1, mode="nearest") for i in range(3)], -1)
 
 
 @functools.cache
-def _front_inverse():
-    from scipy.interpolate import LinearNDInterpolator
-
+def _front_inverse() -> LinearNDInterpolator:
+    """(x, y) -> (s, meridian) of the skull as seen from the front."""
     rows, _, points = _loft()
     half = points[4:230:2, :84]
     s = np.broadcast_to(np.linspace(0, 1, points.shape[1])[:84], half.shape[:2])
@@ -152,6 +151,7 @@ def smoothstep(x: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _smin(a, b, k):
+    """Smooth minimum: the union of two shapes, blended over about `k` mm."""
     h = np.clip(0.5 + 0.5 * (b - a) / k, 0, 1)
     return b + (a - b) * h - k * h * (1 - h)
 
@@ -164,6 +164,7 @@ def _cone(p, a, b, ra, rb):
 
 
 def _ellipsoid(p, c, r):
+    """Distance (to first order) to an ellipsoid of centre `c` and radii `r`."""
     r = np.asarray(r, float)
     q = (p - np.asarray(c, float)) / r
     k0, k1 = np.linalg.norm(q, axis=-1), np.linalg.norm(q / r, axis=-1)
@@ -174,9 +175,9 @@ _RIDGE = PchipInterpolator(  # midline of the nose: y -> z
     [-62.0, -50.0, -46.0, -42.0, -36.0, -29.0, -14.0, 3.0, 14.0, 24.0],
     [78.0, 84.0, 91.0, 97.0, 102.0, 103.0, 96.5, 88.6, 88.0, 86.0],
 )
-_FLANK = PchipInterpolator(
+_FLANK = PchipInterpolator(  # slope of its sides
     [-62.0, -46.0, -34.0, -14.0, 3.0, 24.0], [1.5, 1.5, 1.35, 1.35, 1.15, 0.9]
-)  # slope of its sides
+)
 
 
 def _nose(p: np.ndarray) -> np.ndarray:
@@ -185,7 +186,7 @@ def _nose(p: np.ndarray) -> np.ndarray:
     tent = _RIDGE(p[:, 1]) - flank * (np.sqrt(p[:, 0] ** 2 + 5.0**2) - 5.0)
     d = (p[:, 2] - tent) / np.sqrt(1 + flank**2)
     d = _smin(d, _ellipsoid(p, (1.8, -36.8, 99.5), (8.6, 7.4, 10.0)), 5.0)  # tip, with its faint double dome
-    d = _smin(d, _cone(p, (0, -43.0, 100.5), (0, -49, 89.0), 3.4, 4.2), 3.5)  # columella
+    d = _smin(d, _cone(p, (0, -42.5, 100.5), (0, -47.2, 89.0), 3.2, 3.8), 3.5)  # columella
     wing = _smin(
         _ellipsoid(p, (11.4, -40.8, 90.0), (6.0, 6.8, 9.5)), _cone(p, (13, -40.0, 87), (6, -36.5, 98), 4.4, 5.8), 4.0
     )
@@ -199,8 +200,8 @@ def sculpt(p: np.ndarray) -> np.ndarray:
     q = p.copy()
     for _, x, y, z, sx, sy, sz, dx, dy, dz in _STROKES:
         w = _gauss(p, (x, y, z), (sx, sy, sz))
-        if x:
-            w = w + _gauss(p, (-x, y, z), (sx, sy, sz)) * (0 if dx else 1)
+        if x and not dx:  # what reaches over the midline from the other side
+            w = w + _gauss(p, (-x, y, z), (sx, sy, sz))
         q += w[:, None] * np.array([dx, dy, dz], float)
     q[:, 0] = np.where(p[:, 0] < 1e-6, 0.0, q[:, 0])
     q = _with_eye_bulge(q)
@@ -209,9 +210,6 @@ def sculpt(p: np.ndarray) -> np.ndarray:
 
 def _gauss(p, centre, sigma):
     return np.exp(-0.5 * (((p - np.asarray(centre, float)) / np.asarray(sigma, float)) ** 2).sum(-1))
-
-
-LID = 1.3  # mm of lid over the eyeball
 
 
 def eye_shell(x: np.ndarray, y: np.ndarray, lid: float = LID) -> np.ndarray:
@@ -228,6 +226,7 @@ def _soft_positive(a, softness):
 
 
 def _with_eye_bulge(q):
+    """Lays the lids over the eyeball where it stands out of the socket."""
     d = np.hypot(q[:, 0] - EYE[0], q[:, 1] - EYE[1])
     near = (q[:, 2] > 40) & (d < 22)
     shell = eye_shell(q[near, 0], q[near, 1])
@@ -238,6 +237,7 @@ def _with_eye_bulge(q):
 
 
 def _with_nose(q):
+    """Lays the skin over the nose."""
     near = (np.abs(q[:, 0]) < 26) & (q[:, 1] < 24) & (q[:, 1] > -62) & (q[:, 2] > 60)
     ground = q[near]
     # Rays come from the front, and from below under the tip: the nostrils are seen from there.

@@ -292,8 +292,9 @@ def test_each_pain_au_stays_in_its_region(face, people, au):
     person = people[5]
     moved = np.linalg.norm(face.deform(person, rig.shape_weights(PAIN[au])) - face.neutral(person), axis=1)
     seen = front_area(t) * moved
-    assert seen[region].sum() > 0.9 * seen.sum()
-    assert 2.5 < moved.max() < 10
+    assert seen[region].sum() > 0.85 * seen.sum()
+    skin = np.unique(t.faces[t.materials == SKIN])
+    assert 2.5 < moved[skin].max() < 10
 
 
 @pytest.mark.parametrize("shape", [s for s in rig.SHAPES if s.endswith("_L")])
