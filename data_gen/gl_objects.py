@@ -4,6 +4,9 @@ import ctypes
 
 import numpy as np
 
+from data_gen.camera import Camera
+from data_gen.lighting import Rig
+
 
 def program(gl, vertex: str, fragment: str) -> int:
     program = gl.glCreateProgram()
@@ -38,6 +41,7 @@ def attribute(gl, buffer: int, location: int, width: int, stride: int = 0, offse
 
 
 def index_buffer(gl, indices: np.ndarray) -> None:
+    """Gives the bound vertex array its own triangles."""
     gl.glBindBuffer(gl.GL_ELEMENT_ARRAY_BUFFER, gl.glGenBuffers(1))
     gl.glBufferData(gl.GL_ELEMENT_ARRAY_BUFFER, indices.nbytes, indices, gl.GL_STATIC_DRAW)
 
@@ -59,3 +63,19 @@ def target(gl, size: int, layout: int) -> int:
 def matrix(gl, program: int, name: str, values: np.ndarray) -> None:
     """Sets a mat4 uniform of the program in use."""
     gl.glUniformMatrix4fv(gl.glGetUniformLocation(program, name), 1, gl.GL_TRUE, values.astype(np.float32))
+
+
+def bind_texture(gl, program: int, sampler: str, unit: int, name: int) -> None:
+    """Lets a sampler of the program in use read a texture."""
+    gl.glActiveTexture(gl.GL_TEXTURE0 + unit)
+    gl.glBindTexture(gl.GL_TEXTURE_2D, name)
+    gl.glUniform1i(gl.glGetUniformLocation(program, sampler), unit)
+
+
+def light(gl, program: int, rig: Rig, camera: Camera, exposure: float) -> None:
+    """Sets the light uniforms that the colour programs share."""
+    for name, rows in (("light_direction", rig.directions), ("light_color", rig.colors)):
+        gl.glUniform3fv(gl.glGetUniformLocation(program, name), 3, np.asarray(rows, np.float32))
+    for name, vector in (("eye", camera.pose[:3, 3]), ("ambient_up", rig.above), ("ambient_down", rig.below)):
+        gl.glUniform3f(gl.glGetUniformLocation(program, name), *map(float, vector))
+    gl.glUniform1f(gl.glGetUniformLocation(program, "exposure"), exposure)

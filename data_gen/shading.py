@@ -205,7 +205,7 @@ void main() {
         float across = dot(t, l);
         float facing = smoothstep(-0.45, 0.7, dot(n, l));
         vec3 h = normalize(l + to_eye);
-        vec3 gloss = vec3(0.018) * highlight(normalize(t + 0.06 * n), h, 80.0)
+        vec3 gloss = (vec3(0.006) + 0.08 * albedo) * highlight(normalize(t + 0.06 * n), h, 80.0)
                    + 0.6 * sqrt(albedo) * albedo * highlight(normalize(t - 0.12 * n), h, 14.0);
         sum += light_color[i] * facing * (0.6 * albedo * sqrt(max(1.0 - across * across, 0.0)) + gloss);
     }

@@ -134,11 +134,11 @@ def _lips(rng, layers: Layers, face: Anatomy, tone: float, male: bool, old: floa
 
 def _marks(rng, layers: Layers, face: Anatomy, tone: float, age: float) -> None:
     """Freckles on fair skin, moles, and age spots."""
-    freckled = rng.random() < (0.35 if tone < 1.2 else 0.08)
+    freckled = rng.random() < (0.35 if tone < 1.2 else 0.08 if tone < 2.2 else 0.0)
     if freckled:
         spots = smoothstep(1.0, 1.8, noise(rng, face.points, 2.6))
         where = np.exp(-(((face.points[:, 1] + 22) / 26) ** 2)) * face.front
-        layers.melanin += rng.uniform(0.5, 1.1) * spots * where
+        layers.melanin += rng.uniform(0.3, 0.8) * spots * where
     count = rng.poisson(3 + age / 14)
     old = float(smoothstep(45.0, 80.0, np.float64(age)))
     on_face = np.flatnonzero((face.front > 0.3) | (face.points[:, 1] < -100))
