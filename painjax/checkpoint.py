@@ -5,6 +5,7 @@ The only file that knows Orbax. A working directory W holds `W/config.json` and 
 
 import dataclasses
 import json
+import math
 import os
 import signal
 import threading
@@ -13,7 +14,6 @@ from types import TracebackType
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 from flax import nnx
@@ -39,9 +39,7 @@ class Checkpoints:
     def __init__(self, workdir: str | os.PathLike, keep: int = 2):
         policies = [
             checkpoint_managers.LatestN(keep),
-            checkpoint_managers.BestN(
-                get_metric_fn=lambda metrics: -metrics[METRIC], n=1, keep_checkpoints_without_metrics=False
-            ),
+            checkpoint_managers.BestN(get_metric_fn=_goodness, n=1),
         ]
         self._manager = _manager(
             workdir,
@@ -67,25 +65,24 @@ class Checkpoints:
         """The last step saved, None if there is none."""
         return self._manager.latest_step()
 
-    def save(self, state: TrainState, position: dict[str, Any], metrics: dict[str, float] | None = None) -> None:
+    def save(self, state: TrainState, position: dict[str, Any], score: float = math.inf) -> None:
         """Starts saving; returns once the arrays are copied, so that the state may be donated.
 
         Args:
           state: what to save; its teacher is not saved, it has its own working directory.
           position: where the run stands beside the state, such as the data iterator's; fit for JSON.
-          metrics: `{METRIC: value}` if the model has been validated at this step.
+          score: `METRIC` of this state, if it has been validated; else it is never the best.
         """
         step = int(state.step)
         if step == self._manager.latest_step():
             return
-        if metrics is not None and not np.isfinite(metrics[METRIC]):
-            metrics = None  # cannot be ranked
         arguments = ocp.args.Composite(
             params=ocp.args.PyTreeSave(state.params["model"]),
             progress=ocp.args.PyTreeSave({"step": state.step, "opt_state": state.opt_state}),
             position=ocp.args.JsonSave(position),
         )
-        self._manager.save(step, args=arguments, metrics=metrics, force=True)
+        score = score if math.isfinite(score) else math.inf
+        self._manager.save(step, args=arguments, metrics={METRIC: score}, force=True)
 
     def restore(self, state: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
         """The last checkpoint that can be read, laid out as `state` is.
@@ -171,10 +168,11 @@ def best_step(workdir: str | os.PathLike) -> int:
         raise FileNotFoundError(_no_checkpoint(workdir, f"it has no {_FOLDER}"))
     with _manager(workdir, create=False) as manager:
         steps = manager.all_steps()
-        scores = {step: metrics[METRIC] for step in steps if (metrics := manager.metrics(step))}
+        scores = {step: manager.metrics(step)[METRIC] for step in steps}
     if not steps:
         raise FileNotFoundError(_no_checkpoint(workdir, "no step has been saved yet"))
-    return min(scores, key=scores.get) if scores else max(steps)
+    # Of equals, such as steps that were never validated, the last one.
+    return min(scores, key=lambda step: (scores[step], -step))
 
 
 def _manager(workdir: str | os.PathLike, **options: Any) -> ocp.CheckpointManager:
@@ -185,13 +183,18 @@ def _manager(workdir: str | os.PathLike, **options: Any) -> ocp.CheckpointManage
     )
     return ocp.CheckpointManager(
         Path(os.path.abspath(workdir)) / _FOLDER,
-        options=ocp.CheckpointManagerOptions(**options),
+        # Without best_fn Orbax does not write the metrics down.
+        options=ocp.CheckpointManagerOptions(best_fn=_goodness, **options),
         item_handlers={
             "params": ocp.PyTreeCheckpointHandler(type_handler_registry=arrays),
             "progress": ocp.PyTreeCheckpointHandler(type_handler_registry=arrays),
             "position": ocp.JsonCheckpointHandler(),
         },
     )
+
+
+def _goodness(metrics: dict[str, float]) -> float:
+    return -metrics[METRIC]
 
 
 def _restore_like(arrays: Any) -> ocp.args.PyTreeRestore:

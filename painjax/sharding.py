@@ -46,9 +46,7 @@ def create_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None =
     if free:
         sizes[free[0]] = len(devices) // math.prod(size for size in sizes.values() if size != -1)
     if math.prod(sizes.values()) != len(devices):
-        raise UserError(
-            f"{wanted} needs {abs(math.prod(sizes.values()))} devices or a divisor; there are {len(devices)}."
-        )
+        raise UserError(f"{wanted} does not fit the devices: its sizes must multiply to {len(devices)}, their number.")
     return jax.make_mesh(
         tuple(sizes[axis] for axis in MESH_AXES),
         MESH_AXES,

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from painjax import sharding
-from painjax.checkpoint import METRIC, Checkpoints, best_step, read_config, restore_params
+from painjax.checkpoint import Checkpoints, best_step, read_config, restore_params
 from painjax.data.pipeline import train_batches
 from painjax.errors import UserError
 from painjax.evaluate import predict_split
@@ -42,7 +42,7 @@ def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
     workdir = Path(workdir)
 
     # ---------------------------------------------------------------- refuse early
-    mesh = sharding.create_mesh(config.mesh)
+    mesh = sharding.create_mesh(config.mesh.to_dict())
     sharding.check_batch_size(config.batch_size, mesh)
     teacher_config, teacher_step = _teacher(config)
     _check_same_experiment(config, workdir)
@@ -95,15 +95,15 @@ def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
                 bar.set_postfix(loss=f"{terms['loss']:.4g}", refresh=False)
 
             # -------------------------------------------------------- validate and save
-            metrics = None
+            score = math.inf
             if validating:
                 with meter.paused():
                     summary = predict_split(state.model(), config, config.data.validation_split).summary()
                 log.write({"step": step, "validation": summary})
-                metrics = {METRIC: summary["pspi"]["mae"]}
+                score = summary["pspi"]["mae"]
             if saving:
                 with meter.paused():
-                    checkpoints.save(state, {"data": batches.get_state(), "teacher_step": teacher_step}, metrics)
+                    checkpoints.save(state, {"data": batches.get_state(), "teacher_step": teacher_step}, score)
             if stopping and not last:
                 logging.warning("Told to stop: saved step %d. The same command goes on from there.", step)
                 return step

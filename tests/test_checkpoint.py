@@ -1,0 +1,110 @@
+import dataclasses
+import json
+import math
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from configs import teacher
+from painjax import sharding
+from painjax.checkpoint import Checkpoints, best_step, read_config, restore_model
+from painjax.state import create_state
+
+
+@pytest.fixture(scope="module")
+def state():
+    return make_state({"data": 2, "fsdp": 4})
+
+
+def make_state(shape):
+    mesh = sharding.create_mesh(shape)
+    return create_state(teacher.get_config("test"), mesh)[0]
+
+
+def at(state, step):
+    """`state` at another step, with weights that tell it from the others."""
+    params = jax.tree.map(lambda value: value + step, state.params)
+    return dataclasses.replace(state, step=state.step + step, params=params)
+
+
+def save(workdir, state, steps, scores=None, keep=2):
+    with Checkpoints(workdir, keep) as checkpoints:
+        for step in steps:
+            checkpoints.save(at(state, step), {"data": {"next_index": step}}, (scores or {}).get(step, math.inf))
+    (workdir / "config.json").write_text(teacher.get_config("test").to_json())
+
+
+def kept(workdir):
+    return sorted(int(path.name) for path in (workdir / "checkpoints").iterdir())
+
+
+def test_a_state_comes_back_exactly_and_onto_another_mesh(state, tmp_path):
+    save(tmp_path, state, [3])
+    other = make_state({"data": 8, "fsdp": 1})
+    with Checkpoints(tmp_path) as checkpoints:
+        restored, position = checkpoints.restore(other)
+    assert position == {"data": {"next_index": 3}} and int(restored.step) == 3
+    jax.tree.map(np.testing.assert_array_equal, restored.params, at(state, 3).params)
+    jax.tree.map(np.testing.assert_array_equal, restored.opt_state, state.opt_state)
+    placed = [leaf.sharding for leaf in jax.tree.leaves((restored.params, restored.opt_state, restored.step))]
+    assert placed == [leaf.sharding for leaf in jax.tree.leaves((other.params, other.opt_state, other.step))]
+
+
+def test_the_last_ones_and_the_best_are_kept(state, tmp_path):
+    save(tmp_path, state, [1, 2, 3, 4, 5], scores={1: 3.0, 2: 1.0, 3: 2.0, 4: float("nan")})
+    assert kept(tmp_path) == [2, 4, 5]
+    assert best_step(tmp_path) == 2
+    model, config, step = restore_model(tmp_path)
+    assert step == 2 and config.model.width == 32
+    expected = at(state, 2).params["model"]["encoder"]["cls_token"]
+    np.testing.assert_array_equal(model.encoder.cls_token[...], expected)
+    assert model.pspi_head.dropout.deterministic
+
+
+def test_without_validation_the_last_one_counts(state, tmp_path):
+    save(tmp_path, state, [1, 2])
+    assert best_step(tmp_path) == 2
+
+
+@pytest.mark.parametrize("damage", ["truncated", "emptied", "missing part", "no metadata"])
+def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(state, tmp_path, damage, caplog):
+    save(tmp_path, state, [1, 2])
+    last = tmp_path / "checkpoints" / "2"
+    if damage == "truncated":
+        for file in (last / "params").rglob("*"):
+            if file.is_file():
+                file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    elif damage == "emptied":
+        for file in last.rglob("*"):
+            if file.is_file():
+                file.write_bytes(b"")
+    elif damage == "missing part":
+        shutil.rmtree(last / "progress")
+    else:
+        for file in last.rglob("_METADATA"):
+            file.unlink()
+    with Checkpoints(tmp_path) as checkpoints:
+        restored, position = checkpoints.restore(state)
+        assert int(restored.step) == 1 and position["data"] == {"next_index": 1}
+        assert "Checkpoint 2" in caplog.text
+        checkpoints.save(at(state, 2), {"data": {"next_index": 2}})  # its place is free again
+    assert kept(tmp_path) == [1, 2]
+    with Checkpoints(tmp_path) as checkpoints:
+        assert int(checkpoints.restore(state)[0].step) == 2
+
+
+def test_nothing_to_restore(state, tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore(state) is None and checkpoints.latest_step() is None
+
+
+def test_a_folder_without_a_model_says_how_to_get_one(tmp_path):
+    for function in (read_config, restore_model, best_step):
+        with pytest.raises(FileNotFoundError, match="painjax train --config"):
+            function(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"seed": 1}))
+    assert read_config(tmp_path).seed == 1
+    with pytest.raises(FileNotFoundError, match="no checkpoints"):
+        restore_model(tmp_path)

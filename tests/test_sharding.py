@@ -1,0 +1,80 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax.sharding import AxisType, PartitionSpec
+
+from painjax import sharding
+from painjax.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("shape", "sizes"),
+    [({"data": -1, "fsdp": 1}, (8, 1)), ({"data": 2, "fsdp": -1}, (2, 4)), ({"data": 4, "fsdp": 2}, (4, 2))],
+)
+def test_mesh_fills_with_the_devices_left_over(shape, sizes):
+    mesh = sharding.create_mesh(shape)
+    assert tuple(mesh.shape.values()) == sizes
+    assert mesh.axis_names == ("data", "fsdp")
+    assert set(mesh.axis_types) == {AxisType.Auto}
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ({"data": 3, "fsdp": -1}, "multiply to 8"),
+        ({"data": 16, "fsdp": 1}, "multiply to 8"),
+        ({"data": -1, "fsdp": -1}, "at most one"),
+        ({"data": 0, "fsdp": 8}, "positive"),
+        ({"data": 8}, "data, fsdp"),
+    ],
+)
+def test_a_mesh_that_the_devices_do_not_fit_is_refused(shape, message):
+    with pytest.raises(UserError, match=message):
+        sharding.create_mesh(shape)
+
+
+def test_a_batch_that_the_mesh_does_not_divide_is_refused():
+    mesh = sharding.create_mesh({"data": 4, "fsdp": 2})
+    sharding.check_batch_size(16, mesh)
+    with pytest.raises(UserError, match=r"batch_size = 12 .*8 devices.*instance 16"):
+        sharding.check_batch_size(12, mesh)
+
+
+class Layer(nnx.Module):
+    def __init__(self, width: int, name: str, rngs: nnx.Rngs):
+        init = nnx.with_partitioning(nnx.initializers.normal(), (name, "mlp"), eager_sharding=False)
+        self.linear = nnx.Linear(width, 3, kernel_init=init, rngs=rngs)
+
+
+def test_parameters_go_where_the_table_says():
+    mesh = sharding.create_mesh({"data": 2, "fsdp": 4})
+    placed = sharding.param_shardings(nnx.state(Layer(12, "embed", nnx.Rngs(0))), mesh)
+    assert placed["linear"]["kernel"].spec == PartitionSpec("fsdp", None)
+    assert placed["linear"]["bias"].spec == PartitionSpec(None)
+
+
+def test_every_dimension_that_cannot_be_placed_is_named():
+    mesh = sharding.create_mesh({"data": 2, "fsdp": 4})
+    with pytest.raises(UserError, match=r"linear/kernel \(10, 3\).*'embed' of size 10.*'fsdp' of size 4"):
+        sharding.param_shardings(nnx.state(Layer(10, "embed", nnx.Rngs(0))), mesh)
+    with pytest.raises(UserError, match=r"linear/kernel.*unknown logical axis 'embd'"):
+        sharding.param_shardings(nnx.state(Layer(12, "embd", nnx.Rngs(0))), mesh)
+
+
+def test_batches_are_split_over_all_devices():
+    mesh = sharding.create_mesh({"data": 2, "fsdp": 4})
+    rows = np.arange(16, dtype=np.float32).reshape(8, 2)
+    placed = sharding.put_batch({"x": rows}, mesh)["x"]
+    np.testing.assert_array_equal(placed, rows)
+    assert {shard.data.shape for shard in placed.addressable_shards} == {(1, 2)}
+
+
+def test_constraining_a_batch_needs_no_mesh_and_holds_under_one():
+    x = jnp.ones((8, 4))
+    assert sharding.constrain_batch(x) is x
+    mesh = sharding.create_mesh({"data": 2, "fsdp": 4})
+    with jax.set_mesh(mesh):
+        y = jax.jit(lambda x: sharding.constrain_batch(2 * x))(x)
+    assert y.sharding.is_equivalent_to(sharding.batch_sharding(mesh), y.ndim)

@@ -1,0 +1,98 @@
+import jax
+import numpy as np
+import pytest
+
+from configs import student, teacher
+from painjax import sharding
+from painjax.data.pipeline import train_batches
+from painjax.errors import UserError
+from painjax.state import create_state, make_model, make_train_step
+
+pytestmark = pytest.mark.slow  # each mesh compiles the whole step
+
+MESHES = {"1 device": ((1, 1), 1), "8x1": ((8, 1), 8), "4x2": ((4, 2), 8), "2x4": ((2, 4), 8)}
+
+
+def make_config(data_dir):
+    config = student.get_config("test")
+    config.data.data_dir = str(data_dir)
+    config.steps = 20
+    config.model.dropout = 0.3
+    return config
+
+
+def run(config, shape, devices, steps=20, frozen=None):
+    """Losses of `steps` steps, and the state, the batches' shardings and the step after them."""
+    mesh = sharding.create_mesh({"data": shape[0], "fsdp": shape[1]}, jax.devices()[:devices])
+    batches = train_batches(config)
+    losses = []
+    with jax.set_mesh(mesh):
+        state, shardings, optimizer = create_state(config, mesh, teacher.get_config("test"))
+        step = make_train_step(config, optimizer, shardings, mesh)
+        for _ in range(steps):
+            state, terms = step(state, sharding.put_batch(next(batches), mesh))
+            losses.append(float(terms["loss"]))
+    return np.array(losses), state, step
+
+
+@pytest.fixture(scope="module")
+def runs(synthetic_dataset):
+    return {name: run(make_config(synthetic_dataset), *mesh) for name, mesh in MESHES.items()}
+
+
+def test_losses_do_not_depend_on_the_mesh(runs):
+    expected, *_ = runs["1 device"]
+    assert len(set(expected)) == 20 and expected[-1] < expected[0]
+    for losses, *_ in runs.values():
+        np.testing.assert_allclose(losses, expected, rtol=1e-5)
+
+
+def test_a_step_is_compiled_once(synthetic_dataset, caplog):
+    with jax.log_compiles():
+        run(make_config(synthetic_dataset), (4, 2), 8, steps=3)
+    assert sum("Finished XLA compilation of jit(train_step)" in message for message in caplog.messages) == 1
+
+
+def test_weights_and_their_moments_are_split_over_fsdp(runs):
+    _, state, _ = runs["2x4"]
+    kernel = state.params["model"]["encoder"]["blocks"]["fc1"]["kernel"]  # [layer, embed, mlp]
+    (adam,) = [part for part in state.opt_state if hasattr(part, "mu")]
+    moment = adam.mu["model"]["encoder"]["blocks"]["fc1"]["kernel"]
+    frozen = state.frozen["teacher"]["encoder"]["blocks"]["fc1"]["kernel"]
+    for array in (kernel, moment, frozen):
+        layers, width, hidden = array.shape
+        assert {shard.data.shape for shard in array.addressable_shards} == {(layers, width // 4, hidden)}
+
+
+def test_the_teacher_stays_as_it_is(runs, synthetic_dataset):
+    _, after, _ = runs["8x1"]
+    _, before, _ = run(make_config(synthetic_dataset), (8, 1), 8, steps=0)
+    jax.tree.map(np.testing.assert_array_equal, before.frozen, after.frozen)
+
+
+def test_the_state_passed_in_is_donated(runs, synthetic_dataset):
+    _, state, step = runs["8x1"]
+    config = make_config(synthetic_dataset)
+    mesh = sharding.create_mesh({"data": 8, "fsdp": 1})
+    with jax.set_mesh(mesh):
+        step(state, sharding.put_batch(next(train_batches(config)), mesh))
+    assert state.params["model"]["encoder"]["cls_token"].is_deleted()
+
+
+def test_the_model_of_a_state_is_in_evaluation_mode(synthetic_dataset):
+    config = make_config(synthetic_dataset)
+    _, state, _ = run(config, (8, 1), 8, steps=0)
+    model = state.model()
+    images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
+    once, again = model(images), model(images)
+    np.testing.assert_array_equal(once.pspi, again.pspi)
+    fresh = make_model(config)
+    fresh.eval()
+    np.testing.assert_allclose(once.pspi, fresh(images).pspi, rtol=1e-4)
+
+
+def test_a_width_that_fsdp_does_not_divide_is_refused_by_name(synthetic_dataset):
+    config = make_config(synthetic_dataset)
+    config.model.update({"width": 36, "heads": 3, "project_width": 32})
+    with pytest.raises(UserError, match=r"encoder/blocks/qkv/kernel .*'embed' of size 36.*'fsdp' of size 8"):
+        run(config, (1, 8), 8, steps=0)

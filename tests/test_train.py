@@ -1,0 +1,157 @@
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs import student, teacher
+from painjax import train
+from painjax.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def make_config(data_dir, experiment=teacher, **settings):
+    config = experiment.get_config("test")
+    config.data.data_dir = str(data_dir)
+    config.update({"steps": 8, "checkpoint_every": 3, "validate_every": 100} | settings)
+    return config
+
+
+def entries(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses(workdir):
+    logged = [(entry["step"], entry["loss"]) for entry in entries(workdir) if "loss" in entry]
+    assert [step for step, _ in logged] == list(range(1, len(logged) + 1))  # no step twice, none left out
+    return np.array([loss for _, loss in logged])
+
+
+@pytest.fixture(scope="module")
+def finished(synthetic_dataset, tmp_path_factory):
+    """A teacher trained for 8 steps without interruption."""
+    workdir = tmp_path_factory.mktemp("finished")
+    assert train.main(make_config(synthetic_dataset), workdir) == 8
+    return workdir
+
+
+PROGRAM = """
+import json, os, pathlib, sys, time
+from ml_collections import ConfigDict
+from painjax import train
+
+config, workdir, number = json.loads(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sys.argv[3])
+write = train.MetricsLog.write
+
+def write_and_stop(log, entry):
+    write(log, entry)
+    if entry["step"] == 5:
+        while not (workdir / "checkpoints" / "3").exists():  # saved in the background
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+train.MetricsLog.write = write_and_stop
+step = train.main(ConfigDict(config), workdir)
+assert step < 8, step
+"""
+
+
+def stop_at_step_5(config, workdir, number):
+    """The same training in a process of its own, which gets the signal when step 5 has been logged."""
+    command = [sys.executable, "-c", PROGRAM, config.to_json(), str(workdir), str(int(number))]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+
+
+def test_the_log_tells_losses_speed_and_validation(finished):
+    first, *_, last = entries(finished)
+    expected = {"step", "loss", "pspi", "aus", "thresholds", "gradient_norm", "learning_rate"}
+    assert set(first) == expected | {"images_per_s", "data_wait", "eta_s"}
+    np.testing.assert_allclose(
+        first["loss"], first["pspi"] + first["aus"] + 0.1 * first["thresholds"], rtol=1e-5
+    )  # the weights of the config
+    assert 0 <= first["data_wait"] <= 1 and first["images_per_s"] > 0
+    assert last["step"] == 8 and last["validation"]["pspi"]["mae"] > 0
+    assert len(losses(finished)) == 8
+
+
+def test_a_finished_run_returns_at_once(finished, synthetic_dataset, caplog):
+    caplog.set_level("INFO")
+    before = (finished / "metrics.jsonl").read_bytes()
+    began = time.monotonic()
+    assert train.main(make_config(synthetic_dataset), finished) == 8
+    assert time.monotonic() - began < 5
+    assert "finished" in caplog.text
+    assert (finished / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_killed_run_loses_only_the_steps_since_its_last_checkpoint(finished, synthetic_dataset, tmp_path):
+    config = make_config(synthetic_dataset)
+    result = stop_at_step_5(config, tmp_path, signal.SIGKILL)
+    assert result.returncode == -signal.SIGKILL, result.stderr
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 6, "lo')  # dies while writing
+    assert train.main(config, tmp_path) == 8
+    np.testing.assert_array_equal(losses(tmp_path), losses(finished))
+
+
+@pytest.mark.slow
+def test_a_run_told_to_stop_saves_and_loses_nothing(finished, synthetic_dataset, tmp_path):
+    config = make_config(synthetic_dataset)
+    result = stop_at_step_5(config, tmp_path, signal.SIGTERM)
+    assert result.returncode == 0, result.stderr
+    reached = len(losses(tmp_path))
+    assert 5 <= reached < 8
+    assert (tmp_path / "checkpoints" / str(reached)).is_dir()
+    assert train.main(config, tmp_path) == 8
+    np.testing.assert_array_equal(losses(tmp_path), losses(finished))
+
+
+def test_a_changed_experiment_is_refused_and_harmless_changes_are_not(finished, synthetic_dataset):
+    config = make_config(synthetic_dataset, log_every=5, mesh={"data": 4, "fsdp": 2})
+    assert train.main(config, finished) == 8
+    config.optim.learning_rate = 1.0
+    config.model.depth = 3
+    with pytest.raises(UserError, match=r"(?s)model.depth: 2 -> 3.*optim.learning_rate: 0.001 -> 1.0") as error:
+        train.main(config, finished)
+    assert "log_every" not in str(error.value)
+
+
+def test_a_batch_that_the_devices_do_not_divide_is_refused(synthetic_dataset, tmp_path):
+    with pytest.raises(UserError, match="batch_size = 12.*8 devices"):
+        train.main(make_config(synthetic_dataset, batch_size=12), tmp_path)
+
+
+def test_an_unknown_data_set_is_refused(synthetic_dataset, tmp_path):
+    config = make_config(synthetic_dataset)
+    config.data.name = "pain3d/nothing"
+    with pytest.raises(UserError, match="tfds build tfds_builders/pain3d --config=nothing"):
+        train.main(config, tmp_path)
+
+
+def test_a_student_needs_a_trained_teacher_that_fits(finished, synthetic_dataset, tmp_path):
+    config = make_config(synthetic_dataset, student)
+    with pytest.raises(UserError, match="config.teacher is empty"):
+        train.main(config, tmp_path)
+    config.teacher = str(tmp_path / "nobody")
+    with pytest.raises(UserError, match=f"config.teacher.*{re.escape(config.teacher)}.*painjax train"):
+        train.main(config, tmp_path)
+    config.teacher = str(finished)
+    config.model.project_width = 64
+    with pytest.raises(UserError, match="model.width is 32, the student's project_width 64"):
+        train.main(config, tmp_path)
+    assert not (tmp_path / "config.json").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(synthetic_dataset, tmp_path):
+    config = make_config(synthetic_dataset)
+    config.loss.pspi = float("inf")
+    with pytest.raises(UserError, match="diverged before step 1: .*learning_rate"):
+        train.main(config, tmp_path)
+    assert not any((tmp_path / "checkpoints").iterdir())
