@@ -98,8 +98,8 @@ class Renderer:
         gl.glClearColor(0, 0, 0, 0)
         gl.glPixelStorei(gl.GL_PACK_ALIGNMENT, 1)
         gl.glPixelStorei(gl.GL_UNPACK_ALIGNMENT, 1)
-        gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, gl_objects.target(gl, visibility.SIZE, gl.GL_RG32F))
-        shade = visibility.bake(topology, self._normals(topology.template), self._heights)
+        self._height_target = gl_objects.target(gl, visibility.SIZE, gl.GL_RG32F)
+        shade = visibility.bake(topology, self._normals(topology.template), self.heights)
         gl_objects.update(gl, self._visibility, shade[self._corner_vertex])
 
     def __enter__(self) -> "Renderer":
@@ -237,10 +237,20 @@ class Renderer:
         normals = self._adjacency @ np.cross(b - a, c - a)  # [V, 3]
         return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
 
-    def _heights(self, points: np.ndarray, size: int) -> np.ndarray:
-        """(size, size) greatest z of the surface over each cell of the square -1..1, row 0 at y = 1; -2 where none."""
+    def heights(self, points: np.ndarray, size: int) -> np.ndarray:
+        """The head seen along -z without perspective, for baking.
+
+        Args:
+          points: (V, 3), vertices scaled into the cube -1..1.
+          size: `visibility.SIZE`.
+
+        Returns:
+          (size, size) greatest z of the surface over each cell, row 0 at y = 1; -2 where there is none.
+        """
         gl = self._gl
+        self._platform.make_current()
         gl_objects.update(gl, self._field_vertices, np.concatenate([points, points[:, 2:]], 1))
+        gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, self._height_target)
         gl.glUseProgram(self._field_program)
         self._draw(self._field_array, self._field_program, np.diag([1.0, 1.0, -1.0, 1.0]), size)
         z, drawn = np.moveaxis(self._read_field(size), -1, 0)

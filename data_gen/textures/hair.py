@@ -55,7 +55,7 @@ def style(identity: Identity) -> Hair:
     group, male, age = ETHNICITIES[identity.ethnicity], GENDERS[identity.gender] == "male", identity.age
     color = np.array(list(COLORS.values()))[rng.choice(len(COLORS), p=CHANCES[group])] * np.exp(rng.normal(0, 0.12))
     onset = {"african": 44, "east_asian": 45, "south_asian": 43}.get(group, 38)
-    grey = float(np.clip((age - onset + rng.normal(0, 7)) / 30, 0, 1)) ** 0.8
+    grey = float(np.clip((age - onset + 6 * np.clip(rng.normal(), -1.5, 1.5)) / 30, 0, 1)) ** 0.8
     if not male and rng.random() < 0.55:
         grey *= 0.25  # coloured
     balding = male and rng.random() < np.clip((age - 22) / 80, 0, 0.6)

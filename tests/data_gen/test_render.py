@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from data_gen import camera as cameras
-from data_gen import face_models, scene
+from data_gen import face_models, scene, visibility
 from data_gen.face_models import MATERIALS, Topology
 from data_gen.render import Renderer
 from data_gen.textures import Texture
@@ -181,6 +181,26 @@ def test_texture_is_upright():
         picture = renderer.color(corners, straight_camera(), LIGHT, BLUE).astype(int)
     up, low_left, low_right = picture[50, 64], picture[80, 50], picture[80, 78]
     assert up[0] > 3 * up[1] and low_left[1] > 3 * low_left[0] and low_right.max() < 60
+
+
+def test_camera_of_another_size_is_refused(model, renderer, camera):
+    small = cameras.Camera(camera.pose, camera.fov, 64)
+    with pytest.raises(ValueError, match="camera is for 64 pixels; expected 128"):
+        renderer.field(model.topology.template, np.zeros(len(model.topology.template), np.float32), small)
+
+
+def test_visibility_is_what_the_shape_hides():
+    """A wall stands on a floor: before it the floor sees less of the sky on the wall's side than on the other."""
+    floor = np.array([[-100, 0, 100], [100, 0, 100], [100, 0, -100], [-100, 0, -100], [0, 0, 15]], np.float32)
+    wall = np.array([[-100, 0, 0], [100, 0, 0], [100, 80, 0], [-100, 80, 0]], np.float32)
+    faces = np.array([[0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4], [5, 6, 7], [5, 7, 8], [7, 6, 5], [8, 7, 5]], np.int32)
+    uvs = np.zeros((9, 2), np.float32)
+    topology = Topology(faces, uvs, faces, np.zeros(8, np.int8), np.zeros(68, np.int32), np.concatenate([floor, wall]))
+    with Renderer(topology, 32) as renderer:
+        seen = visibility.bake(topology, np.tile([0.0, 1, 0], (9, 1)), renderer.heights)
+    away, towards, up = (seen[4, 0] + seen[4, 1:] @ np.array(d) for d in ([0, 0.7, 0.7], [0, 0.7, -0.7], [0, 1.0, 0]))
+    assert away > 0.9 and towards < 0.45 and away > up > towards
+    assert seen[0, 0] + seen[0, 2] > 0.85  # a far corner sees the zenith
 
 
 _HASH = """
