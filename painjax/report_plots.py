@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from painjax.metrics import Predictions
 from painjax.pspi import PSPI_MAX
 
-COLOURS = ("#3b82c4", "#e07b39", "#3a9d6e", "#9067c6", "#c4547d", "#8a8f98")  # readable on white and on black
+# Readable on white and on black.
+COLOURS = ("#3b82c4", "#e07b39", "#3a9d6e", "#9067c6", "#c4547d", "#a58a2c", "#2fa3a8", "#d05a4e", "#7d8fd0", "#9a7b63")
 BASELINE = "#8a8f98"
 _INK = "#010203"  # stands for the text colour of the page
 _STYLE = {
@@ -44,7 +45,7 @@ def training_curves(logs: Mapping[str, Sequence[Mapping[str, Any]]], name: str) 
       name: the run whose loss terms are shown.
     """
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(11, 3.4), layout="constrained")
+        figure = Figure(figsize=(11, 4.2), layout="constrained")
         loss, error, correlation = figure.subplots(1, 3)
         lines = [line for line in logs[name] if "loss" in line]
         terms = [key for key in (lines[0] if lines else {}) if key not in _NOT_LOSSES]
@@ -63,7 +64,7 @@ def training_curves(logs: Mapping[str, Sequence[Mapping[str, Any]]], name: str) 
         error.set_ylim(bottom=0)
         for axes in (loss, error, correlation):
             if axes.lines:
-                axes.legend(fontsize=8)
+                axes.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.16))
         return _svg(figure, f"Training curves of {', '.join(logs)}")
 
 
