@@ -49,7 +49,7 @@ def _disc(points: np.ndarray, island: np.ndarray) -> Part:
 
 EAR_ANCHOR = np.array([69.0, -19.0, -1.0])  # tragus
 EAR_AXES = np.stack([  # rows: backwards along the auricle, up, outwards
-    np.array([0.40, -0.18, -0.90]), np.array([0.06, 0.975, -0.21]), np.array([0.92, 0.03, 0.40]),
+    np.array([0.34, -0.18, -0.92]), np.array([0.06, 0.975, -0.21]), np.array([0.94, 0.03, 0.34]),
 ])  # fmt: skip
 _EAR_OUTLINE = np.array([
     (3, 6), (2.5, 15), (5, 25), (12, 32.5), (21, 33), (29, 27), (33, 17), (33, 5), (30, -6),
@@ -66,7 +66,7 @@ def ear(spokes: int = 32) -> Part:
     """Left ear: helix, scapha, antihelix, concha, tragus and lobe as one sheet that folds back into the head."""
     t = np.linspace(0, 1, len(_EAR_OUTLINE) + 1)
     outline = CubicSpline(t, np.concatenate([_EAR_OUTLINE, _EAR_OUTLINE[:1]]), bc_type="periodic")
-    edge = outline(np.linspace(0, 1, spokes, endpoint=False))  # [spokes, 2]
+    edge = 0.95 * outline(np.linspace(0, 1, spokes, endpoint=False))  # [spokes, 2]
     ab = _EAR_CENTRE + _EAR_SCALE[:, None, None] * (edge - _EAR_CENTRE)  # [rings, spokes, 2]
     lobe = np.clip((-edge[:, 1] - 10) / 10, 0, 1)
     relief = _EAR_RELIEF[:, None] * (1 - lobe) + _LOBE_RELIEF[:, None] * lobe

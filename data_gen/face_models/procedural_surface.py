@@ -8,7 +8,7 @@ adult averages (Farkas, "Anthropometry of the Head and Face", 1994), sexes poole
 import functools
 
 import numpy as np
-from scipy.interpolate import CubicSpline, LinearNDInterpolator, PchipInterpolator
+from scipy.interpolate import CubicSpline, PchipInterpolator
 from scipy.ndimage import map_coordinates
 
 EYE = np.array([32.0, 0.0, 65.0])  # centre of the left eyeball
@@ -127,21 +127,21 @@ def skull(s: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.stack([map_coordinates(points[..., i], place, order=1, mode="nearest") for i in range(3)], -1)
 
 
-@functools.cache
-def _front_inverse() -> LinearNDInterpolator:
-    """(x, y) -> (s, meridian) of the skull as seen from the front."""
-    rows, _, points = _loft()
-    half = points[4:230:2, :84]
-    s = np.broadcast_to(np.linspace(0, 1, points.shape[1])[:84], half.shape[:2])
-    y = np.broadcast_to(rows[4:230:2, None], half.shape[:2])
-    keep = half[..., 1] > -118
-    return LinearNDInterpolator(half[keep][:, :2], np.stack([s[keep], y[keep]], -1))
-
-
 def front_coordinates(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(s, meridian) of the skull point seen from the front at (x, y) mm, 0 <= x."""
-    found = _front_inverse()(np.stack([np.clip(x, 1e-4, None), y], -1))
-    return np.where(np.asarray(x) < 1e-3, 0.0, found[..., 0]), found[..., 1]
+    """(s, meridian) of the skull point seen from the front at (x, y) mm, 0 <= x, by Newton's method."""
+    target = np.stack([np.asarray(x, float), np.asarray(y, float)], -1)
+    rows, _, points = _loft()
+    s = target[:, 0] / 250.0
+    meridian = np.interp(-target[:, 1], -points[:, 0, 1], rows)  # exact on the midline
+    for _ in range(12):
+        miss = skull(s, meridian)[:, :2] - target
+        step_s, step_m = 1e-3, 0.5  # wider than the rounding, narrower than the form
+        xs, ys = (((skull(s + step_s, meridian) - skull(s - step_s, meridian)) / (2 * step_s))[:, :2]).T
+        xm, ym = (((skull(s, meridian + step_m) - skull(s, meridian - step_m)) / (2 * step_m))[:, :2]).T
+        determinant = xs * ym - xm * ys
+        s = np.clip(s - (ym * miss[:, 0] - xm * miss[:, 1]) / determinant, 0.0, 0.49)
+        meridian = meridian - (xs * miss[:, 1] - ys * miss[:, 0]) / determinant
+    return np.where(target[:, 0] < 1e-3, 0.0, s), meridian
 
 
 def smoothstep(x: np.ndarray, low: float, high: float) -> np.ndarray:
