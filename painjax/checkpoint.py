@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -37,6 +38,7 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: str | os.PathLike, keep: int = 2):
+        _set_aside_unscored(Path(workdir) / _FOLDER)
         policies = [
             checkpoint_managers.LatestN(keep),
             checkpoint_managers.BestN(get_metric_fn=_goodness, n=1),
@@ -87,7 +89,7 @@ class Checkpoints:
     def restore(self, state: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
         """The last checkpoint that can be read, laid out as `state` is.
 
-        A damaged one (a full disk, a machine lost while copying) is reported, removed, and the one before is tried.
+        A damaged one (full disk, machine lost while copying) is reported and set aside, and the one before it is tried.
 
         Returns:
           The state and the position saved with it, or None if there is no checkpoint.
@@ -100,13 +102,7 @@ class Checkpoints:
             try:
                 saved = self._manager.restore(step, args=arguments)
             except _DAMAGE as error:
-                logging.warning(
-                    "Checkpoint %d in %s cannot be read and is removed; going back to the one before it. (%s)",
-                    step, self._manager.directory, error,
-                )  # fmt: skip
-                (Path(self._manager.directory) / str(step)).rename(
-                    Path(self._manager.directory).parent / f"damaged_checkpoint_{step}"
-                )
+                _set_aside(Path(self._manager.directory) / str(step), error)
                 self._manager.reload()
                 continue
             restored = dataclasses.replace(state, params={"model": saved.params}, **saved.progress)
@@ -191,6 +187,24 @@ def _manager(workdir: str | os.PathLike, **options: Any) -> ocp.CheckpointManage
             "position": ocp.JsonCheckpointHandler(),
         },
     )
+
+
+def _set_aside_unscored(folder: Path) -> None:
+    """Sets aside checkpoints whose score cannot be read, at which Orbax would stop before any is restored."""
+    for checkpoint in folder.glob("[0-9]*"):
+        if checkpoint.name.isdigit():
+            try:
+                json.loads((checkpoint / "metrics" / "metrics").read_text())
+            except _DAMAGE as error:
+                _set_aside(checkpoint, error)
+
+
+def _set_aside(checkpoint: Path, error: Exception) -> None:
+    place = checkpoint.parents[1] / f"damaged_checkpoint_{checkpoint.name}"
+    logging.warning("Checkpoint %s cannot be read: %s. It is moved to %s.", checkpoint, error, place)
+    if jax.process_index() == 0:
+        shutil.rmtree(place, ignore_errors=True)  # of an earlier accident at the same step
+        checkpoint.rename(place)
 
 
 def _goodness(metrics: dict[str, float]) -> float:

@@ -34,8 +34,6 @@ def test_settings_keep_their_type(name):
         config.steps = "many"
     with pytest.raises(TypeError):
         config.data.data_dir = 3
-    with pytest.raises(AttributeError):
-        config.model.widht = 64
 
 
 def test_the_comparison_differs_from_the_student_in_guidance_alone():
