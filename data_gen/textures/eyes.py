@@ -56,7 +56,7 @@ def eyes(identity: Identity, points: np.ndarray, opening: np.ndarray) -> tuple[n
         white = np.array([0.47, 0.425, 0.40]) * (1 - yellow * np.array([0.1, 0.4, 1.5]))
         veins = np.maximum(noise(rng, p, 2.2), 0) * np.maximum(1 - 3 * np.abs(noise(rng, p, 1.6)), 0)
         sclera = white * np.exp(-(0.25 * corner + 0.5 * veins * corner)[:, None] * np.array([0.25, 0.9, 0.8]))
-        fibre = noise(rng, ring * 6.0, 0.35) * 0.28 + noise(rng, ring * 6.0, 0.9) * 0.16
+        fibre = noise(rng, ring * 6.0, 0.35) * 0.22 + noise(rng, ring * 6.0, 0.9) * 0.13
         inner = smoothstep(0.75 * IRIS_MM, 0.35 * IRIS_MM, radius)
         iris = iris_rgb * np.exp(fibre[:, None] + 0.45 * inner[:, None]) * (1 + 0.3 * inner[:, None] * [1, 0.6, 0.1])
         iris = iris * (1 - 0.7 * smoothstep(0.80 * IRIS_MM, IRIS_MM, radius))[:, None]

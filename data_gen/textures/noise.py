@@ -4,11 +4,12 @@ import math
 
 import numpy as np
 
-VARIANCE_GAIN = 1.46  # per axis: interpolation averages; this gives the variance back
+DEVIATION = 2.0  # standard deviation of the values
+AXIS_GAIN = (35 / 26) ** 0.5  # per axis: smooth interpolation averages; this gives the variance back
 
 
 def noise(rng: np.random.Generator, points: np.ndarray, wavelength: float) -> np.ndarray:
-    """(N,) float32, smooth random values of about unit variance that change over `wavelength` mm.
+    """(N,) float32, smooth random values of mean 0 and deviation `DEVIATION` that change over `wavelength` mm.
 
     Args:
       points: (N, D) mm, D = 1, 2 or 3.
@@ -22,7 +23,9 @@ def noise(rng: np.random.Generator, points: np.ndarray, wavelength: float) -> np
         axes.append(((floor - floor.min()).astype(np.int32), part))
     shape = [int(cell.max()) + 2 for cell, _ in axes]
     lattice = rng.standard_normal(math.prod(shape), dtype=np.float32)
-    return _blend(lattice, np.zeros(len(points), np.int32), shape, axes) * np.float32(VARIANCE_GAIN ** len(axes))
+    return _blend(lattice, np.zeros(len(points), np.int32), shape, axes) * np.float32(
+        DEVIATION * AXIS_GAIN ** len(axes)
+    )
 
 
 def _blend(lattice: np.ndarray, base: np.ndarray, shape: list[int], axes: list) -> np.ndarray:

@@ -124,8 +124,8 @@ def _lips(rng, layers: Layers, face: Anatomy, tone: float, male: bool, old: floa
     layers.blood += lip * strength * np.where(face.upper_lip, 1.15, 1.0)
     layers.melanin += lip * (0.25 + 0.10 * max(tone - 2.0, 0.0)) * np.where(face.upper_lip, 1.2, 0.7)
     ridges = noise(rng, np.stack([face.points[:, 0] * 2.2, face.points[:, 1] * 0.35], -1), 2.5)
-    layers.height += lip * 0.06 * ridges
-    layers.blood += lip * 0.05 * ridges
+    layers.height += lip * 0.05 * ridges
+    layers.blood += lip * 0.04 * ridges
     line = np.exp(-((face.mouth_line / 0.9) ** 2)) * smoothstep(-1.5, 1.0, face.lips)
     layers.melanin += 1.3 * line
     layers.blood += 0.6 * line
