@@ -4,6 +4,7 @@ Runs inside the jitted step, on the device. Every random draw is keyed by the ex
 not depend on how the batch is laid out over devices.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -82,6 +83,8 @@ def _augment(images: dict[str, Array], key: Array, config: ConfigDict) -> tuple[
     names = sorted(images)
     widths = [images[name].shape[-1] for name in names]
     stacked = warp(jnp.concatenate([images[name] for name in names], axis=-1), place, config.augment)
+    # Without the barrier XLA fuses the warp into every use of the pixels and repeats it: twice the time of all of this.
+    stacked = jax.lax.optimization_barrier(stacked)
     ends = [sum(widths[: i + 1]) for i in range(len(widths) - 1)]
     images = dict(zip(names, jnp.split(stacked, ends, axis=-1), strict=True))
     for name, colour in zip(("image", "neutral_image"), colours, strict=True):
@@ -126,7 +129,7 @@ def warp(pixels: Float[Array, "S S C"], key: Array, config: ConfigDict) -> Float
 
 
 def jitter_colours(pixels: Float[Array, "S S 3"], key: Array, config: ConfigDict) -> Float[Array, "S S 3"]:
-    """Random brightness, contrast, saturation, tint and pixel noise, each at most as strong as `config` says; 0..1."""
+    """Random brightness, contrast, saturation and tint, each at most as strong as `config` says, and noise; 0..1."""
     draws, grain = jax.random.split(key)
     brightness, contrast, saturation, *tint = jax.random.uniform(draws, (6,), minval=-1, maxval=1)
     grey = (pixels * jnp.asarray(_LUMA).reshape(1, 1, 3)).sum(-1, keepdims=True)  # [S, S, 1]
@@ -135,5 +138,12 @@ def jitter_colours(pixels: Float[Array, "S S 3"], key: Array, config: ConfigDict
     pixels = mean + (pixels - mean) * (1 + config.contrast * contrast)
     pixels = pixels * (1 + config.tint * jnp.stack(tint)).reshape(1, 1, 3) + config.brightness * brightness
     if config.noise:
-        pixels = pixels + config.noise * jax.random.normal(grain, pixels.shape)
+        pixels = pixels + config.noise * _uniform_noise(grain, pixels.shape[0])
     return pixels.clip(0, 1)
+
+
+def _uniform_noise(key: Array, size: int) -> Float[Array, "S S 3"]:
+    """Noise of mean 0 and deviation 1, from three bytes of one random word: 8 times cheaper than normal."""
+    words = jax.random.bits(key, (size, size), jnp.uint32)
+    levels = jax.lax.bitcast_convert_type(words, jnp.uint8)[..., :3].astype(jnp.float32)  # [S, S, 3], 0..255
+    return (levels - 127.5) * math.sqrt(12 / (256**2 - 1))
