@@ -165,7 +165,7 @@ def _view(identity_seed: int, view: int) -> View:
         yaw=float(VIEW_YAWS[view] + rng.uniform(-6, 6)),
         pitch=float(rng.uniform(-7, 7)),
         fov=float(rng.uniform(18, 30)),
-        fill=float(rng.uniform(0.74, 0.84)),
+        fill=float(rng.uniform(0.86, 0.96)),
     )
 
 
