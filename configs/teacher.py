@@ -27,7 +27,6 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.augment.flip = 0.5
     config.data.augment.shift = 0.05  # of the side
     config.data.augment.scale = 0.1  # log of the factor
-    config.data.augment.rotate = 10.0  # degrees
     config.data.augment.brightness = 0.1
     config.data.augment.contrast = 0.2
     config.data.augment.saturation = 0.2
@@ -48,6 +47,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model.neutral = "none"
     config.model.project_width = 0
     config.model.dtype = "float32"
+    config.model.matmul_dtype = "bfloat16"  # three times faster on a CPU that has units for it
     config.model.remat = True
 
     config.loss = ConfigDict()
@@ -86,6 +86,7 @@ def shrink(config: ConfigDict) -> None:
     config.steps = 4
     config.batch_size = 8
     config.model.update({"image_size": 32, "patch_size": 8, "width": 32, "depth": 2, "heads": 2, "dropout": 0.1})
+    config.model.matmul_dtype = "float32"
     if config.model.project_width:
         config.model.project_width = config.model.width
     config.optim.warmup_steps = 1

@@ -83,8 +83,6 @@ def _augment(images: dict[str, Array], key: Array, config: ConfigDict) -> tuple[
     names = sorted(images)
     widths = [images[name].shape[-1] for name in names]
     stacked = warp(jnp.concatenate([images[name] for name in names], axis=-1), place, config.augment)
-    # Without the barrier XLA fuses the warp into every use of the pixels and repeats it: twice the time of all of this.
-    stacked = jax.lax.optimization_barrier(stacked)
     ends = [sum(widths[: i + 1]) for i in range(len(widths) - 1)]
     images = dict(zip(names, jnp.split(stacked, ends, axis=-1), strict=True))
     for name, colour in zip(("image", "neutral_image"), colours, strict=True):
@@ -94,38 +92,36 @@ def _augment(images: dict[str, Array], key: Array, config: ConfigDict) -> tuple[
 
 
 def warp(pixels: Float[Array, "S S C"], key: Array, config: ConfigDict) -> Float[Array, "S S C"]:
-    """Random flip, shift, scale and rotation about the centre, bilinear; what lies outside repeats the border.
+    """Random flip, shift and scale about the centre, bilinear; what lies outside repeats the border.
+
+    Rows and columns are resampled apart, by two matrix products: on CPU ten times faster than gathering pixels, which
+    rotation would need.
 
     Args:
       pixels: square picture; all its channels move together.
       key: random key.
-      config: `flip` (chance), `shift` (fraction of the side), `scale` (natural log of the factor), `rotate` (degrees);
-        the last three are the ends of uniform distributions symmetric about 0.
+      config: `flip` (chance), `shift` (fraction of the side), `scale` (natural log of the factor); the last two are
+        the ends of uniform distributions symmetric about 0.
     """
-    size, _, channels = pixels.shape
+    size = pixels.shape[0]
     centre = (size - 1) / 2
     flip, draws = jax.random.split(key)
-    down, right, zoom, turn = jax.random.uniform(draws, (4,), minval=-1, maxval=1)
+    down, right, zoom = jax.random.uniform(draws, (3,), minval=-1, maxval=1)
     mirror = jnp.where(jax.random.uniform(flip) < config.flip, -1.0, 1.0)
-    stretch, angle = jnp.exp(zoom * config.scale), jnp.deg2rad(turn * config.rotate)
-    cos, sin = stretch * jnp.cos(angle), stretch * jnp.sin(angle)
-    # Without the barrier XLA fuses the draws into the loop over pixels and makes them again for each.
-    cos, sin, down, right, mirror = jax.lax.optimization_barrier((cos, sin, down, right, mirror))
-    y, x = jnp.mgrid[:size, :size].astype(jnp.float32) - centre  # [S, S] each, of the output
-    x = x * mirror
-    rows = jnp.clip(cos * y - sin * x + down * config.shift * size + centre, 0, size - 1)
-    columns = jnp.clip(sin * y + cos * x + right * config.shift * size + centre, 0, size - 1)
-    top, left = (jnp.minimum(at.astype(jnp.int32), size - 2) for at in (rows, columns))
-    below, beside = (rows - top)[..., None], (columns - left)[..., None]
-    corner = top * size + left
-    flat = pixels.reshape(size * size, channels)  # [S*S, C]
+    stretch = jnp.exp(zoom * config.scale)
+    at = jnp.arange(size, dtype=jnp.float32) - centre  # [S], of the output
+    rows = _resampling(stretch * at + down * config.shift * size + centre)
+    columns = _resampling(mirror * stretch * at + right * config.shift * size + centre)
+    exact = jax.lax.Precision.HIGHEST  # an accelerator's default would keep 8 bits of each weight
+    pixels = jnp.einsum("rs,sxc->rxc", rows, pixels, precision=exact)  # [S, S, C]
+    return jnp.einsum("cx,rxd->rcd", columns, pixels, precision=exact)  # [S, S, C]
 
-    def tap(offset: int) -> Array:
-        return flat.at[corner + offset].get(mode="promise_in_bounds")  # [S, S, C]
 
-    upper = tap(0) * (1 - beside) + tap(1) * beside
-    lower = tap(size) * (1 - beside) + tap(size + 1) * beside
-    return upper * (1 - below) + lower * below
+def _resampling(at: Float[Array, "S"]) -> Float[Array, "S S"]:
+    """Matrix that reads a line of S pixels at the places `at` by linear interpolation, repeating the ends."""
+    size = at.shape[0]
+    distance = jnp.abs(at.clip(0, size - 1)[:, None] - jnp.arange(size, dtype=jnp.float32)[None, :])
+    return jnp.maximum(1 - distance, 0)
 
 
 def jitter_colours(pixels: Float[Array, "S S 3"], key: Array, config: ConfigDict) -> Float[Array, "S S 3"]:

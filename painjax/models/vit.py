@@ -16,6 +16,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from painjax.models import matmul
 from painjax.sharding import constrain_batch
 
 NORM_EPSILON = 1e-5
@@ -26,7 +27,9 @@ INIT_STDDEV = 0.02
 class ViTConfig:
     """Shape of the encoder. The defaults are DINOv3's; a small model trained from scratch wants `layer_scale` 0.1..1.
 
-    `dtype` is the compute dtype; parameters stay float32. `remat` recomputes each block in the backward pass.
+    `dtype` is the compute dtype; parameters stay float32. `matmul_dtype` 'bfloat16' rounds the operands of the linear
+    layers' products and nothing else (see `matmul`), which is what modern CPUs are fast at. `remat` recomputes each
+    block in the backward pass.
     """
 
     patch_size: int
@@ -41,6 +44,7 @@ class ViTConfig:
     layer_scale: float = 1e-5
     dropout: float = 0.0
     dtype: str = "float32"
+    matmul_dtype: str = "float32"
     remat: bool = True
 
     def __post_init__(self):
@@ -54,8 +58,11 @@ class ViTConfig:
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"model.dropout is {self.dropout}; expected 0 <= dropout < 1.")
-        if self.dtype not in ("float32", "bfloat16"):
-            raise ValueError(f"model.dtype is {self.dtype!r}; expected 'float32' or 'bfloat16'.")
+        for name in ("dtype", "matmul_dtype"):
+            if getattr(self, name) not in ("float32", "bfloat16"):
+                raise ValueError(f"model.{name} is {getattr(self, name)!r}; expected 'float32' or 'bfloat16'.")
+        if (self.dtype, self.matmul_dtype) == ("bfloat16", "bfloat16"):
+            raise ValueError("model.matmul_dtype is for model.dtype 'float32': bfloat16 activations need no rounding.")
 
     @property
     def prefix(self) -> int:
@@ -84,7 +91,15 @@ def linear(
     width 2,500: at width 192 attention would start out blind, and stay so for hundreds of steps.
     """
     init = nnx.initializers.truncated_normal(inputs**-0.5 if stddev is None else stddev)
-    return nnx.Linear(inputs, outputs, use_bias=bias, kernel_init=named(init, *axes), dtype=config.dtype, rngs=rngs)
+    return nnx.Linear(
+        inputs,
+        outputs,
+        use_bias=bias,
+        kernel_init=named(init, *axes),
+        dtype=config.dtype,
+        dot_general=matmul.dot_general if config.matmul_dtype == "bfloat16" else jax.lax.dot_general,
+        rngs=rngs,
+    )
 
 
 def layer_norm(width: int, *, config: ViTConfig, rngs) -> nnx.LayerNorm:
