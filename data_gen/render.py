@@ -1,6 +1,6 @@
 """Offscreen rendering: colour pictures, and per-vertex fields aligned with them pixel by pixel.
 
-The one file that touches OpenGL. pyrender supplies the headless EGL context (a GPU where there is one, Mesa's
+The one file that imports OpenGL. pyrender supplies the headless EGL context (a GPU where there is one, Mesa's
 software rasteriser otherwise); geometry, texture and shaders are uploaded once, and a frame costs one vertex upload
 and a few draws. pyrender's own scene renderer re-uploads meshes for every frame, which is several times slower.
 """
@@ -262,14 +262,24 @@ def _open_context(size: int):
     os.environ["PYOPENGL_PLATFORM"] = "egl"  # must precede the first import of OpenGL
     try:
         from OpenGL import GL
+        from OpenGL.error import Error
+    except (ImportError, OSError, AttributeError) as error:
+        raise _unavailable(error) from error
+    try:
         from pyrender.platforms.egl import EGLPlatform
 
         platform = EGLPlatform(size, size)
         platform.init_context()
+    except Error as error:  # a GL library without a driver: PyOpenGL's report of the call runs over many lines
+        call, code = (getattr(error, name, None) for name in ("baseOperation", "err"))
+        raise _unavailable(f"{getattr(call, '__name__', call)} failed with error {code}") from error
     except (ImportError, OSError, AttributeError, RuntimeError, AssertionError, IndexError) as error:
-        reason = str(error) or type(error).__name__
-        raise RuntimeError(UNAVAILABLE.format(reason=reason)) from error
+        raise _unavailable(error) from error
     return platform, GL
+
+
+def _unavailable(reason: Exception | str) -> RuntimeError:
+    return RuntimeError(UNAVAILABLE.format(reason=str(reason) or type(reason).__name__))
 
 
 def _world_to_clip(camera: Camera) -> np.ndarray:

@@ -3,7 +3,7 @@
 Skin is lit by a wrapped diffuse term that is wider for red than for green and blue (light that entered the skin
 leaves a few millimetres away; after Jimenez et al., "Separable Subsurface Scattering", 2015, and the pre-integrated
 skin of Penner & Borshukov, 2011), and by two GGX lobes for its oily film. Shadows come from a baked visibility: each
-vertex knows to first order from which directions the head's own shape hides the light (`render.py`).
+vertex knows to first order from which directions the head's own shape hides the light (`visibility.py`).
 """
 
 _FILM = """

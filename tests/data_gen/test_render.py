@@ -238,8 +238,9 @@ def test_same_picture_in_every_process():
     [
         ("import sys; sys.modules['pyrender'] = None", {}),
         ("", {"__EGL_VENDOR_LIBRARY_FILENAMES": "/nonexistent/no_driver.json"}),
+        ("", {"LIBGL_DRIVERS_PATH": "/nonexistent", "LIBGL_ALWAYS_SOFTWARE": "1"}),
     ],
-    ids=["no pyrender", "no EGL driver"],
+    ids=["no pyrender", "no EGL device", "no OpenGL driver"],
 )
 def test_without_opengl_the_message_says_what_to_install(prepare, environment):
     code = f"""{prepare}
