@@ -32,10 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _log_our_own_lines()
     try:
         return options.command(options, overrides)
-    except (UserError, FileNotFoundError) as error:
+    except (UserError, OSError) as error:
         if options.debug:
             raise
-        print(f"painjax {options.name}: {error}", file=sys.stderr)
+        print(f"painjax {options.name}: {_mistake(error)}", file=sys.stderr)
         return USER_MISTAKE
     except KeyboardInterrupt:
         if options.debug:
@@ -95,6 +95,16 @@ def report(options: argparse.Namespace, _: list[str]) -> int:
     path = reporting.main(options.workdir, options.compare, options.split)
     print(f"Written: {path}")
     return DONE
+
+
+def _mistake(error: UserError | OSError) -> str:
+    """One paragraph; the operating system's own errors name the path, but not what to do."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return str(error)
+    return (
+        f"{error.filename or 'A file'}: {error.strerror}. Check that this path is right, that you may read and write "
+        "it, and that its disk is not full; --debug shows where it was needed."
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

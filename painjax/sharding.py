@@ -57,8 +57,8 @@ def create_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None =
 
 def check_batch_size(batch_size: int, mesh: Mesh) -> None:
     """Raises UserError unless the mesh divides the global batch (a remainder would be padded or dropped unseen)."""
-    if batch_size % mesh.size:
-        fitting = math.ceil(batch_size / mesh.size) * mesh.size
+    if batch_size < 1 or batch_size % mesh.size:
+        fitting = max(math.ceil(batch_size / mesh.size), 1) * mesh.size
         raise UserError(
             f"config.batch_size = {batch_size} does not divide over the mesh {dict(mesh.shape)} of {mesh.size} devices."
             f" Use a multiple of {mesh.size}, for instance {fitting}, or fewer devices."

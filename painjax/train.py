@@ -15,9 +15,11 @@ from tqdm import tqdm
 from painjax import sharding
 from painjax.checkpoint import Checkpoints, best_step, read_config, restore_params
 from painjax.data.pipeline import train_batches
+from painjax.data.transforms import NORMALISATION
 from painjax.errors import UserError
 from painjax.evaluate import predict_split
 from painjax.files import write_atomically
+from painjax.models.vitpain import ViTPainConfig
 from painjax.optim import learning_rate
 from painjax.state import create_state, make_train_step
 from painjax.training_log import Meter, MetricsLog
@@ -42,6 +44,7 @@ def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
     workdir = Path(workdir)
 
     # ---------------------------------------------------------------- refuse early
+    _check_settings(config)
     mesh = sharding.create_mesh(config.mesh.to_dict())
     sharding.check_batch_size(config.batch_size, mesh)
     teacher_config, teacher_step = _teacher(config)
@@ -111,6 +114,29 @@ def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
     return config.steps
 
 
+def _check_settings(config: ConfigDict) -> None:
+    """Refuses values of the right type that no training can run with."""
+    try:
+        ViTPainConfig(**config.model)
+    except ValueError as error:
+        raise UserError(f"config.{error}") from error
+    wrong = []
+    for name in ("steps", "batch_size", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints"):
+        if config[name] < 1:
+            wrong.append(f"config.{name} is {config[name]}; expected at least 1")
+    if not 0 <= config.optim.warmup_steps < config.steps:
+        wrong.append(
+            f"config.optim.warmup_steps is {config.optim.warmup_steps}; expected less than config.steps, {config.steps}"
+        )
+    kind = config.data.input
+    if kind not in NORMALISATION:
+        wrong.append(f"config.data.input is {kind!r}; expected {' or '.join(map(repr, NORMALISATION))}")
+    elif (channels := len(NORMALISATION[kind].mean)) != config.model.in_channels:
+        wrong.append(f"config.model.in_channels is {config.model.in_channels}; expected {channels}, of {kind!r}")
+    if wrong:
+        raise UserError(f"{'; '.join(wrong)}. Change these settings.")
+
+
 def _teacher(config: ConfigDict) -> tuple[ConfigDict | None, int | None]:
     """The configuration of the teacher and the step to take it from; None, None for an experiment without one."""
     if "teacher" not in config:
@@ -128,7 +154,7 @@ def _teacher(config: ConfigDict) -> tuple[ConfigDict | None, int | None]:
     for field in ("image_size", "patch_size"):
         if teacher.model[field] != config.model[field]:
             wrong.append(f"its model.{field} is {teacher.model[field]}, the student's {config.model[field]}")
-    if config.loss.features and teacher.model.width != config.model.project_width:
+    if config.loss.get("features") and teacher.model.width != config.model.project_width:
         wrong.append(
             f"its model.width is {teacher.model.width}, the student's project_width {config.model.project_width}"
         )

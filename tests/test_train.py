@@ -128,6 +128,26 @@ def test_a_batch_that_the_devices_do_not_divide_is_refused(synthetic_dataset, tm
         train.main(make_config(synthetic_dataset, batch_size=12), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("steps", 0, "config.steps is 0"),
+        ("batch_size", 0, "config.batch_size is 0"),
+        ("validate_every", 0, "config.validate_every is 0"),
+        ("optim.warmup_steps", 8, "warmup_steps is 8; expected less than config.steps, 8"),
+        ("data.input", "heat", "config.data.input is 'heat'; expected 'image' or 'heatmap'"),
+        ("data.input", "image", "config.model.in_channels is 1; expected 3"),
+        ("model.width", 30, "config.model.width is 30"),
+    ],
+)
+def test_a_value_that_cannot_be_trained_with_is_named(synthetic_dataset, tmp_path, key, value, message):
+    config = make_config(synthetic_dataset)
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(UserError, match=message):
+        train.main(config, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unknown_data_set_is_refused(synthetic_dataset, tmp_path):
     config = make_config(synthetic_dataset)
     config.data.name = "pain3d/nothing"
