@@ -60,9 +60,8 @@ def main(workdir: str | os.PathLike, compare: Sequence[str | os.PathLike] = (), 
       UserError: if the data set is missing.
       FileNotFoundError: if a run has no checkpoint.
     """
-    model, config, step = checkpoint.restore_model(workdir)
-    run = load_run(workdir, split, step)
-    runs = [run, *(load_run(other, split) for other in compare)]
+    model, config, _ = checkpoint.restore_model(workdir)
+    run, *_ = runs = [load_run(each, split) for each in (workdir, *compare)]
     shown, worst = choose_frames(run.predictions)
     frames = picture_rows(model, config, split, np.concatenate([shown, worst]))
     page = Template(resources.files("painjax").joinpath("report.html").read_text())
@@ -71,13 +70,13 @@ def main(workdir: str | os.PathLike, compare: Sequence[str | os.PathLike] = (), 
     return path
 
 
-def load_run(workdir: str | os.PathLike, split: str, step: int | None = None) -> Run:
-    """A run with its evaluation on `split`; evaluates it first if that is missing or of another step than `step`."""
+def load_run(workdir: str | os.PathLike, split: str) -> Run:
+    """A run with its evaluation on `split`; evaluates it first if that is missing or not of the best checkpoint."""
     workdir = Path(workdir)
-    config = checkpoint.read_config(workdir)
+    config, step = checkpoint.read_config(workdir), checkpoint.best_step(workdir)
     file, arrays = workdir / "evaluation.json", workdir / f"predictions_{split}.npz"
     evaluation = json.loads(file.read_text()) if file.exists() and arrays.exists() else None
-    if evaluation is None or evaluation["split"] != split or (step is not None and evaluation["step"] != step):
+    if evaluation is None or (evaluation["split"], evaluation["step"]) != (split, step):
         evaluation = evaluate.main(workdir, split)
     log = workdir / "metrics.jsonl"
     lines = log.read_text().splitlines() if log.exists() else []
@@ -256,7 +255,7 @@ def _sheet(rows: list[dict[str, Any]]) -> str:
     head = "".join(f"<th scope='col'>{label}</th>" for _, label in pictures) + "<th>PSPI</th><th>action units</th>"
     body = []
     for row in rows:
-        what = f"test frame {row['index']}, identity {row['identity']}"
+        what = f"frame {row['index']}, identity {row['identity']}"
         cells = "".join(
             f"<td><img alt='{label} of {what}' src='{_data_uri(row[key])}'></td>" for key, label in pictures
         )

@@ -93,7 +93,7 @@ def predicted_against_true(predictions: Predictions, constant: float) -> str:
         axes.set(xlabel="true PSPI (0-16)", ylabel="predicted PSPI (0-16)", xlim=(-0.6, 16.6), ylim=(-0.4, 16.4))
         axes.set_aspect("equal")
         axes.legend(fontsize=8, loc="upper left")
-        return _svg(figure, "Predicted against true PSPI of every test frame")
+        return _svg(figure, "Predicted against true PSPI of every frame")
 
 
 def error_by_level(predictions: Predictions, constant: float) -> str:

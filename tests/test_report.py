@@ -58,9 +58,25 @@ def page(tmp_path_factory):
     model.eval()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report.checkpoint, "restore_model", lambda workdir: (model, config, 7))
+        patch.setattr(report.checkpoint, "best_step", lambda workdir: 7)
         path = report.main(student, [other])
     assert path == student / "report.html"
     return path.read_text()
+
+
+def test_an_evaluation_of_another_checkpoint_is_made_again(tmp_path, monkeypatch):
+    workdir, _ = make_run(tmp_path, "student", tmp_path)
+    evaluated = []
+
+    def evaluate(*arguments):
+        evaluated.append(arguments)
+        return json.loads((workdir / "evaluation.json").read_text())
+
+    monkeypatch.setattr(report.evaluate, "main", evaluate)
+    for best, expected in ((7, []), (9, [(workdir, "test")])):
+        monkeypatch.setattr(report.checkpoint, "best_step", lambda _, best=best: best)
+        report.load_run(workdir, "test")
+        assert evaluated == expected
 
 
 class Checker(html.parser.HTMLParser):
