@@ -36,7 +36,7 @@ NEUTRAL_PROTOCOL = {
 
 
 def main(workdir: str | os.PathLike, split: str) -> dict[str, Any]:
-    """Evaluates the last checkpoint of `workdir` on `split` and writes `evaluation.json` and `predictions_<split>.npz`.
+    """Evaluates the best checkpoint of `workdir` on `split` and writes `evaluation.json` and `predictions_<split>.npz`.
 
     A model that can use a neutral reference is evaluated with and without; the headline is with it, fixed here and
     not chosen by the results.

@@ -5,13 +5,14 @@ A metric that its data do not define (a correlation with a constant, an AUROC wi
 """
 
 import dataclasses
+import io
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from painjax.files import write_atomically
 from painjax.pspi import AU_NAMES, PSPI_THRESHOLDS
 
 Values = Float[np.ndarray, "N"]
@@ -55,9 +56,12 @@ def icc(prediction: Values, truth: Values) -> float:
 
 
 def auroc(score: Values, positive: Bool[np.ndarray, "N"]) -> float:
-    """Chance that a positive example scores above a negative one, ties counting half; NaN without both kinds."""
+    """Chance that a positive example scores above a negative one, ties counting half.
+
+    NaN without both kinds, or if a score is NaN.
+    """
     positives, negatives = int(positive.sum()), int((~positive).sum())
-    if not positives or not negatives:
+    if not positives or not negatives or np.isnan(score).any():
         return float("nan")
     _, group, size = np.unique(score, return_inverse=True, return_counts=True)
     rank = (np.cumsum(size) - (size - 1) / 2)[group]  # 1-based, tied scores share their mean rank
@@ -102,11 +106,9 @@ class Predictions:
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes all arrays to `path` (.npz), whole or not at all."""
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.partial")
-        with partial.open("wb") as file:
-            np.savez_compressed(file, **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
-        partial.replace(path)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
+        write_atomically(path, buffer.getvalue())
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Predictions":

@@ -30,5 +30,5 @@ def spread(values: Float[np.ndarray, "P"], size: int) -> Float[np.ndarray, "S S"
         raise ValueError(f"{len(values)} patches are no square grid.")
     grid = np.asarray(values, np.float32).reshape(side, side)
     grid = grid / max(float(grid.max()), 1e-12)
-    smooth = Image.fromarray(grid, mode="F").resize((size, size), Image.Resampling.BICUBIC)
+    smooth = Image.fromarray(grid).resize((size, size), Image.Resampling.BICUBIC)
     return np.clip(np.asarray(smooth, np.float64), 0, 1)

@@ -4,6 +4,7 @@
 """
 
 import functools
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from painjax import checkpoint
 from painjax.data.transforms import normalise
 from painjax.errors import UserError
 from painjax.evaluate import clip_to_range
+from painjax.files import write_atomically
 from painjax.models.vit import unpatchify
 from painjax.overlay import lay_over, spread
 from painjax.pspi import AU_NAMES, PSPI_THRESHOLDS
@@ -202,7 +204,6 @@ def _save_overlay(path: Path, picture: Picture, prediction: dict[str, np.ndarray
     image = np.broadcast_to(picture.pixels, (*picture.pixels.shape[:2], 3))
     attention = spread(prediction["au_attention"].mean(axis=0), image.shape[0])
     strip = np.concatenate([image, lay_over(image, prediction["heatmap"]), lay_over(image, attention)], axis=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    Image.fromarray(strip).save(partial, format="PNG")
-    partial.replace(path)
+    buffer = io.BytesIO()
+    Image.fromarray(strip).save(buffer, format="PNG")
+    write_atomically(path, buffer.getvalue())

@@ -64,6 +64,7 @@ def test_undefined_is_nan():
     assert np.isnan(metrics.icc(constant, constant))
     assert np.isnan(metrics.auroc(ramp, np.ones(5, bool))) and np.isnan(metrics.auroc(ramp, np.zeros(5, bool)))
     assert np.isnan(metrics.mae(np.zeros(0), np.zeros(0)))
+    assert np.isnan(metrics.auroc(np.array([1.0, np.nan]), np.array([True, False])))
 
 
 def test_metrics_do_not_broadcast():

@@ -55,7 +55,7 @@ def test_one_image_gives_every_number_in_its_range(trained, tmp_path):
 def test_prediction_is_what_the_model_says(trained, tmp_path):
     """From PNG pixels to the score with the normalisation written out."""
     model, _ = trained()
-    model.pspi_head.score.kernel[...] *= 100  # an untrained head hardly looks at its input
+    model.pspi_head.score.kernel[...] *= 10  # an untrained head hardly looks at its input
     path, calm = draw(tmp_path / "a.png"), draw(tmp_path / "calm.png", seed=1)
     found = predict.main("W", path, neutral=calm)["predictions"][0]["pspi"]
 
