@@ -1,6 +1,6 @@
 # Two commands: `make quickstart` shows everything working, `make test` checks everything.
 #   make quickstart DATASET=quick_ict                 the same on ICT-FaceKit geometry
-#   make quickstart DATASET=tiny TRAIN="--config.steps=20"   a smoke test
+#   make quickstart DATASET=tiny TRAIN="--config.steps=20 --config.optim.warmup_steps=2"   a smoke test
 
 PYTHON  ?= python3
 VENV    ?= .venv
@@ -52,7 +52,7 @@ $(VENV)/.installed: pyproject.toml
 GL_PACKAGES = libegl1 libgl1-mesa-dri libgles2
 
 gl:
-	@if ldconfig -p | grep -q 'libEGL.so.1' && ldconfig -p | grep -q 'libGLESv2.so.2'; then exit 0; \
+	@PATH="$$PATH:/usr/sbin:/sbin"; if ldconfig -p | grep -q 'libEGL.so.1' && ldconfig -p | grep -q 'libGLESv2.so.2'; then exit 0; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "== installing $(GL_PACKAGES)"; apt-get update -qq && apt-get install -y -qq $(GL_PACKAGES) >/dev/null; \
 	else echo "Rendering needs EGL. Run once: sudo apt-get install -y $(GL_PACKAGES)"; exit 1; fi
