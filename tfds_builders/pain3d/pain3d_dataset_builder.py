@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
-from data_gen.face_models.ict import IctFace
 
 from data_gen.face_models import ict_convert
+from data_gen.face_models.ict import IctFace
 from data_gen.generate import GeneratorConfig, generate
 from data_gen.record import GENERATOR_VERSION
 from data_gen.scene import AGE_GROUPS, ETHNICITIES, GENDERS, SPLITS, split_of
