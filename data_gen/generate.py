@@ -23,7 +23,7 @@ from data_gen import face_models, record, rig
 from data_gen.face_models import FaceModel
 from data_gen.heatmap import displacement, visible_landmarks
 from data_gen.render import Renderer
-from data_gen.scene import REFERENCE_EXPRESSION, Identity, Scene, identity, scenes, unpack_seed
+from data_gen.scene import EXPRESSIONS, REFERENCE_EXPRESSION, VIEWS, Identity, Scene, identity, scenes, unpack_seed
 from data_gen.textures import paint
 from data_gen.textures.background import background
 
@@ -62,7 +62,7 @@ def generate(
     """
     workers = min(worker_count() if workers is None else workers, max(len(identities), 1))
     context = multiprocessing.get_context("spawn")  # a forked child would share the parent's GL and XLA threads
-    bar = tqdm.tqdm(total=len(identities) * frames_per_identity(), unit="frame", desc="rendering", smoothing=0.1)
+    bar = tqdm.tqdm(total=len(identities) * EXPRESSIONS * VIEWS, unit="frame", desc="rendering", smoothing=0.1)
     with bar, concurrent.futures.ProcessPoolExecutor(workers, context, _one_thread) as pool:
         with _no_main_module():
             results = pool.map(functools.partial(identity_examples, config), identities)
@@ -75,6 +75,8 @@ def generate(
                 f"A rendering process died, most often for want of memory (each of {workers} takes about 1 GB) or in "
                 "the OpenGL driver. Set PAINJAX_WORKERS to a smaller number and run the same command again."
             ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)  # a reader that stops early waits for what is begun, not for everybody
 
 
 @contextlib.contextmanager
@@ -97,10 +99,6 @@ def worker_count() -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"PAINJAX_WORKERS is {text!r}; expected a positive whole number of processes.")
     return int(text)
-
-
-def frames_per_identity() -> int:
-    return sum(unpack_seed(s.seed)[2] != REFERENCE_EXPRESSION for s in scenes(0, 0))
 
 
 def _one_thread() -> None:

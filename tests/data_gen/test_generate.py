@@ -1,6 +1,7 @@
 """Examples against geometry: rays cast through pixels, a camera written out anew, anatomy drawn from landmarks."""
 
 import io
+import time
 
 import numpy as np
 import pytest
@@ -211,6 +212,15 @@ def test_two_workers_make_the_same_examples(examples, model_name):
     for (key, a), (_, b) in zip(examples, again, strict=False):
         for field in a:
             np.testing.assert_equal(a[field], b[field], err_msg=f"{key} {field}")
+
+
+@pytest.mark.slow
+def test_a_reader_that_stops_early_does_not_wait_for_everybody():
+    frames = generate(GeneratorConfig("procedural", 32, texture_size=64), range(1000), workers=1)
+    next(frames)
+    start = time.monotonic()
+    frames.close()
+    assert time.monotonic() - start < 60  # the 999 others would take many minutes
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])
