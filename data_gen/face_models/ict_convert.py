@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 REPOSITORY = "ICT-VGL/ICT-FaceKit"
 COMMIT = "da5f95a607f5e6b37755b38d3385d7f2853732e5"  # the files have not changed since 2020; checksums.tsv pins them
-VERTICES = 26_719
+VERTICES, FACES = 26_719, 26_384
 IDENTITY_MODES = 100
 FORMAT = 1  # part of the cache's name: raise it when the arrays below change
 
@@ -235,10 +235,10 @@ def _read_topology(path: Path) -> dict[str, np.ndarray]:
                 f"a texture coordinate. The file is damaged: download it again. {HOW_TO_GET}"
             ) from None
     uv_array, uv_faces_array = np.asarray(uvs, np.float32).reshape(-1, 2), np.asarray(uv_faces, np.int32)
-    if not faces or uv_faces_array.max() >= len(uvs):
+    if len(faces) != FACES or uv_faces_array.max() >= len(uvs):
         raise ValueError(
-            f"{path} has {len(faces)} faces and {len(uvs)} texture coordinates, which do not fit each other. The file "
-            f"is damaged or cut short: download it again. {HOW_TO_GET}"
+            f"{path} has {len(faces)} faces over {len(uvs)} texture coordinates; expected {FACES} faces, each over "
+            f"coordinates that are there. The file is damaged or cut short: download it again. {HOW_TO_GET}"
         )
     return {
         "faces": np.asarray(faces, np.int32),

@@ -26,6 +26,7 @@ EYES = {"R": slice(36, 42), "L": slice(42, 48)}
 def tiny_source(tmp_path, monkeypatch):
     """A folder of 158 OBJ files over one quad and one triangle, and the vertices written into them."""
     monkeypatch.setattr(ict_convert, "VERTICES", 5)
+    monkeypatch.setattr(ict_convert, "FACES", 2)
     monkeypatch.setenv("PAINJAX_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "FaceXModel"
     folder.mkdir()
@@ -112,6 +113,24 @@ def test_a_damaged_face_is_named_with_its_line(tiny_source):
     path = folder / "generic_neutral_mesh.obj"
     path.write_text(path.read_text().replace("f 3/1 4/2 5/1", "f 3/1 4/2 9/1"))
     with pytest.raises(ValueError, match=r"generic_neutral_mesh\.obj, line 13: 'f 3/1 4/2 9/1' is not a face"):
+        ict_convert.convert(ict_convert.find_sources(folder), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("cut", "message"),
+    [
+        ("\nf 3/1", "has 1 faces over 2 texture coordinates; expected 2 faces"),
+        ("\nusemtl M_Face", "has 0 faces over 2 texture coordinates; expected 2 faces"),
+        ("vt 1.75 1\n", "has 2 faces over 1 texture coordinates; expected 2 faces, each over coordinates"),
+    ],
+)
+def test_a_neutral_that_lacks_faces_or_coordinates_is_refused(tiny_source, cut, message):
+    """Cut off between two lines, every line that is left is sound."""
+    folder, _ = tiny_source
+    path = folder / "generic_neutral_mesh.obj"
+    text = path.read_text()
+    path.write_text(text.replace(cut, "") if cut.startswith("vt") else text[: text.index(cut) + 1])
+    with pytest.raises(ValueError, match=rf"generic_neutral_mesh\.obj {message}"):
         ict_convert.convert(ict_convert.find_sources(folder), progress=False)
 
 
