@@ -115,3 +115,13 @@ def test_ict_needs_its_files(tmp_path, monkeypatch):
     monkeypatch.setenv("PAINJAX_ICT_DIR", str(tmp_path / "nowhere"))
     with pytest.raises(FileNotFoundError, match="ICT-VGL/ICT-FaceKit"):
         Builder(config="tiny_ict", data_dir=tmp_path).download_and_prepare()
+
+
+def test_ict_files_are_found_in_a_clone_of_the_repository(tmp_path, monkeypatch):
+    monkeypatch.delenv("PAINJAX_ICT_DIR", raising=False)
+    folder = tmp_path / "manual" / "ICT-FaceKit" / "FaceXModel"
+    folder.mkdir(parents=True)
+    (folder / "generic_neutral_mesh.obj").touch()
+    config = tfds.download.DownloadConfig(manual_dir=tmp_path / "manual")
+    with pytest.raises(FileNotFoundError, match=rf"{folder} lacks identity000\.obj and 156 more"):
+        Builder(config="tiny_ict", data_dir=tmp_path).download_and_prepare(download_config=config)

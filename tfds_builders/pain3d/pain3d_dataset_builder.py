@@ -118,7 +118,8 @@ def _prepare_ict(dl_manager: tfds.download.DownloadManager) -> None:
         manual_dir = Path(dl_manager.manual_dir)
     except AssertionError:  # how TFDS says that there is none, or that it is empty
         manual_dir = None
-    if manual_dir and any(manual_dir.glob("**/generic_neutral_mesh.obj")):
-        ict_convert.convert(ict_convert.find_sources(manual_dir))
+    found = sorted(manual_dir.glob(f"**/{ict_convert.NEUTRAL}.obj")) if manual_dir else []
+    if found:  # at any depth: a clone of the whole repository will do
+        ict_convert.convert(ict_convert.find_sources(found[0].parent))
     elif not ict_convert.newest_cache():
         ict_convert.convert({name: Path(path) for name, path in dl_manager.download(ict_convert.source_urls()).items()})
