@@ -138,7 +138,8 @@ def scene(seed: int) -> Scene:
     dataset_seed, index, expression, view = unpack_seed(seed)
     if expression > REFERENCE_EXPRESSION or view >= VIEWS:
         raise ValueError(
-            f"seed {seed} names expression {expression}, view {view}; expected at most 11 and {VIEWS - 1}."
+            f"seed {seed} names expression {expression}, view {view}; expected at most "
+            f"{REFERENCE_EXPRESSION} and {VIEWS - 1}."
         )
     person = identity(dataset_seed, index)
     expression_seed = pack_seed(dataset_seed, index, expression)
@@ -183,7 +184,10 @@ def _light(identity_seed: int, frame_seed: int) -> Light:
 
 
 def _distractors(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
-    """Small movements that are not pain, at rest too: lips part, a trace of a smile. No label depends on them."""
+    """Small movements that are not pain, at rest too: lips part, a trace of a smile.
+
+    No score and no heat comes of them; landmarks, mask and heatmap move with the face, as the picture does.
+    """
     jaw, smile = rng.uniform(0, 0.12), rng.uniform(0, 0.15)
     return (("jawOpen", float(jaw)), ("mouthSmile_L", float(smile)), ("mouthSmile_R", float(smile)))
 

@@ -156,7 +156,10 @@ def _creases(rng, face: Anatomy, age: float) -> list[tuple]:
     """(points, y-x curve, depth 0..1, width mm) of the folds that age leaves, and the few that everybody has."""
     lines, old = [], float(smoothstep(28.0, 78.0, np.float64(age)))
     marks = face.landmarks[:, :2]
-    jitter = lambda scale: rng.normal(0, scale, 2)  # noqa: E731
+
+    def jitter(scale: float) -> np.ndarray:
+        return rng.normal(0, scale, 2)
+
     brow_y = marks[17:27, 1].mean()
     for k in range(5):
         xs = np.linspace(-38, 38, 9) * rng.uniform(0.55, 1.0) + rng.uniform(-6, 6)
