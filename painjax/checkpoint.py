@@ -9,6 +9,7 @@ import math
 import os
 import shutil
 import signal
+import textwrap
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 from orbax.checkpoint import checkpoint_managers
 
+from painjax.errors import UserError
 from painjax.models.vitpain import ViTPain
 from painjax.state import TrainState, make_model
 
@@ -139,6 +141,7 @@ def restore_model(workdir: str | os.PathLike) -> tuple[ViTPain, ConfigDict, int]
 
     Raises:
       FileNotFoundError: if there is no checkpoint.
+      UserError: if it cannot be read.
     """
     config = read_config(workdir)
     step = best_step(workdir)
@@ -149,9 +152,20 @@ def restore_model(workdir: str | os.PathLike) -> tuple[ViTPain, ConfigDict, int]
 
 
 def restore_params(workdir: str | os.PathLike, step: int, like: dict[str, Any]) -> dict[str, Any]:
-    """The model's parameters as saved in `workdir` at `step`, laid out as the arrays of `like`."""
+    """The model's parameters as saved in `workdir` at `step`, laid out as the arrays of `like`.
+
+    Raises:
+      UserError: if they cannot be read.
+    """
     with _manager(workdir, create=False) as manager:
-        return manager.restore(step, args=ocp.args.Composite(params=_restore_like(like))).params
+        try:
+            return manager.restore(step, args=ocp.args.Composite(params=_restore_like(like))).params
+        except _DAMAGE as error:
+            raise UserError(
+                f"The checkpoint {Path(workdir) / _FOLDER / str(step)} cannot be read: "
+                f"{textwrap.shorten(str(error), 200, placeholder=' ...')} Remove that folder and run the training "
+                "command again; it goes on from the checkpoint before."
+            ) from error
 
 
 def best_step(workdir: str | os.PathLike) -> int:

@@ -172,4 +172,12 @@ def _placed(state: nnx.State) -> tuple[Mesh, nnx.State]:
         if isinstance(placement, NamedSharding):
             return placement.mesh, state
     mesh = create_mesh({"data": -1, "fsdp": 1})
-    return mesh, jax.device_put(state, replicated(mesh))
+    everywhere = replicated(mesh)
+    if jax.process_count() == 1:
+        return mesh, jax.device_put(state, everywhere)
+
+    # Every process has restored the same arrays; device_put would want to send them from host to host.
+    def replicate(array):
+        return jax.make_array_from_callback(array.shape, everywhere, lambda _: array)
+
+    return mesh, jax.tree.map(replicate, state)

@@ -10,6 +10,7 @@ import pytest
 from configs import teacher
 from painjax import sharding
 from painjax.checkpoint import Checkpoints, best_step, read_config, restore_model
+from painjax.errors import UserError
 from painjax.state import create_state
 
 
@@ -68,14 +69,18 @@ def test_without_validation_the_last_one_counts(state, tmp_path):
     assert best_step(tmp_path) == 2
 
 
+def truncate(folder):
+    for file in folder.rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
 @pytest.mark.parametrize("damage", ["truncated", "emptied", "missing part", "no metadata"])
 def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(state, tmp_path, damage, caplog):
     save(tmp_path, state, [1, 2])
     last = tmp_path / "checkpoints" / "2"
     if damage == "truncated":
-        for file in (last / "params").rglob("*"):
-            if file.is_file():
-                file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        truncate(last / "params")
     elif damage == "emptied":
         for file in last.rglob("*"):
             if file.is_file():
@@ -93,6 +98,16 @@ def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(state, tmp_path, d
     assert kept(tmp_path) == [1, 2]
     with Checkpoints(tmp_path) as checkpoints:
         assert int(checkpoints.restore(state)[0].step) == 2
+
+
+def test_a_damaged_model_is_named_with_advice(state, tmp_path):
+    save(tmp_path, state, [1, 2])
+    truncate(tmp_path / "checkpoints/2/params")
+    with pytest.raises(UserError, match=r"checkpoints/2 cannot be read.*Remove that folder") as error:
+        restore_model(tmp_path)
+    assert "\n" not in str(error.value)
+    shutil.rmtree(tmp_path / "checkpoints/2")
+    assert restore_model(tmp_path)[2] == 1
 
 
 def test_nothing_to_restore(state, tmp_path):
