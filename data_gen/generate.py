@@ -23,7 +23,17 @@ from data_gen import face_models, record, rig
 from data_gen.face_models import FaceModel
 from data_gen.heatmap import displacement, visible_landmarks
 from data_gen.render import Renderer
-from data_gen.scene import EXPRESSIONS, REFERENCE_EXPRESSION, VIEWS, Identity, Scene, identity, scenes, unpack_seed
+from data_gen.scene import (
+    EXPRESSIONS,
+    REFERENCE_EXPRESSION,
+    VIEWS,
+    Identity,
+    Scene,
+    identity,
+    scene,
+    scenes,
+    unpack_seed,
+)
 from data_gen.textures import paint
 from data_gen.textures.background import background
 
@@ -119,6 +129,23 @@ def identity_examples(config: GeneratorConfig, index: int) -> list[tuple[str, di
             key = f"{index:06d}_{expression:02d}_{view}"
             examples.append((key, record.example(s, neutral_image=images[reference, view], **take)))
     return examples
+
+
+def regenerate(config: GeneratorConfig, seed: int) -> dict:
+    """The example whose field `seed` this is, bit for bit on the same software; it renders the whole identity for it.
+
+    Args:
+      config: that of the data set; its own dataset seed is not looked at, for `seed` holds it.
+      seed: field `seed` of an example made by the same `record.GENERATOR_VERSION`.
+
+    Raises:
+      ValueError: if no example has this seed.
+    """
+    dataset_seed, index, _, _ = unpack_seed(scene(seed).seed)
+    for _, example in identity_examples(dataclasses.replace(config, dataset_seed=dataset_seed), index):
+        if example["seed"] == seed:
+            return example
+    raise ValueError(f"seed {seed} names a neutral reference, which is no example of its own; expected an example's.")
 
 
 def _takes(

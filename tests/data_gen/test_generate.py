@@ -9,11 +9,11 @@ from PIL import Image, ImageDraw
 
 from data_gen import camera as cameras
 from data_gen import face_models, rig
-from data_gen.generate import GeneratorConfig, generate, worker_count
+from data_gen.generate import GeneratorConfig, generate, regenerate, worker_count
 from data_gen.heatmap import HEATMAP_FULL_SCALE_MM, displacement
 from data_gen.record import jpeg, png
 from data_gen.render import Renderer
-from data_gen.scene import EXPRESSIONS, VIEWS, identity, scene, unpack_seed
+from data_gen.scene import EXPRESSIONS, REFERENCE_EXPRESSION, VIEWS, identity, pack_seed, scene, unpack_seed
 from painjax.pspi import AU_MAX, AU_NAMES
 
 SIZE = 64
@@ -203,6 +203,22 @@ def test_each_action_unit_acts_in_its_anatomical_region(model, au):
                 inside |= (((grid - xy[list(points)].mean(0)) / (np.array(radii) * unit)) ** 2).sum(-1) < 1
             assert heat.max() > 0.15
             assert heat[inside].sum() >= 0.8 * heat.sum(), f"{au}: {heat[inside].sum() / heat.sum():.2f}"
+
+
+def test_an_example_comes_back_from_its_seed_whatever_the_configs_own(examples, model_name):
+    """In this process, by the number alone, as TFDS gives it back."""
+    for _, example in (examples[0], examples[17]):
+        config = GeneratorConfig(model_name, SIZE, texture_size=256, dataset_seed=9)
+        again = regenerate(config, np.uint64(example["seed"]))
+        assert again.keys() == example.keys()
+        for field in example:
+            np.testing.assert_equal(again[field], example[field], err_msg=field)
+
+
+@pytest.mark.parametrize("seed", [pack_seed(0, 0, REFERENCE_EXPRESSION, 1), pack_seed(0, 0, 12, 0)])
+def test_a_seed_of_no_example_is_refused(seed):
+    with pytest.raises(ValueError, match=f"seed {seed} names"):
+        regenerate(GeneratorConfig("procedural", SIZE, texture_size=256), seed)
 
 
 @pytest.mark.slow
