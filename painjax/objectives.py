@@ -13,6 +13,7 @@ from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from painjax import losses
+from painjax.errors import UserError
 from painjax.models.vit import patchify
 from painjax.models.vitpain import ViTPain, ViTPainOutput
 from painjax.pspi import AU_MAX, PSPI_MAX
@@ -88,8 +89,8 @@ def _au_error(prediction: Array, target: Array, valid: Array) -> Array:
 def _weigh(terms: Mapping[str, Callable[[], Array]], weights: ConfigDict) -> tuple[Array, Terms]:
     unknown = set(weights) - set(terms)
     if unknown:
-        raise ValueError(f"config.loss has weights for {sorted(unknown)}; this objective knows {sorted(terms)}.")
+        raise UserError(f"config.loss has weights for {sorted(unknown)}; this objective knows {sorted(terms)}.")
     values = {name: term() for name, term in terms.items() if weights.get(name, 0)}
     if not values:
-        raise ValueError(f"Every weight in config.loss is 0; set at least one of {sorted(terms)}.")
+        raise UserError(f"Every weight in config.loss is 0; set at least one of {sorted(terms)}.")
     return sum(weights[name] * value for name, value in values.items()), values

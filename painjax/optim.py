@@ -42,7 +42,8 @@ def make_optimizer(config: ConfigDict, params: nnx.State) -> optax.GradientTrans
       params: the trainable parameters.
 
     Raises:
-      UserError: unless every parameter matches exactly one group and every group at least one parameter.
+      UserError: unless every parameter matches exactly one group and every group at least one parameter, or if a
+        pattern is no regular expression.
     """
     rates = _group_rates(config.optim.groups, params)
     return optax.chain(
@@ -63,11 +64,12 @@ def decays(path: str, variable: nnx.Variable) -> bool:
 
 
 def _group_rates(groups: ConfigDict, params: nnx.State) -> dict[str, Any]:
+    patterns = {name: _compile(name, group.pattern) for name, group in groups.items()}
     problems: list[str] = []
     used: set[str] = set()
 
     def rate(path: str, variable: nnx.Variable) -> float:
-        found = [name for name, group in groups.items() if re.fullmatch(group.pattern, path)]
+        found = [name for name, pattern in patterns.items() if pattern.fullmatch(path)]
         used.update(found)
         if len(found) != 1:
             problems.append(
@@ -83,6 +85,15 @@ def _group_rates(groups: ConfigDict, params: nnx.State) -> dict[str, Any]:
             + "\n  ".join(problems)
         )
     return rates
+
+
+def _compile(name: str, pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise UserError(
+            f"config.optim.groups.{name}.pattern is {pattern!r}; expected a regular expression ({error})."
+        ) from error
 
 
 def _map_params(function, params: nnx.State) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from configs import student
 from painjax import objectives
+from painjax.errors import UserError
 from painjax.models.vitpain import ViTPainOutput
 from painjax.pspi import pspi
 from painjax.state import make_model
@@ -106,7 +107,7 @@ def test_a_term_of_weight_zero_is_not_computed(given, batch):
 
 def test_unknown_or_no_weights_are_refused(given, batch):
     _, model = given
-    with pytest.raises(ValueError, match="features.*knows.*heatmap"):
+    with pytest.raises(UserError, match="features.*knows.*heatmap"):
         objectives.supervised(model, batch, ConfigDict({"pspi": 1.0, "features": 1.0}))
-    with pytest.raises(ValueError, match="Every weight"):
+    with pytest.raises(UserError, match="Every weight"):
         objectives.supervised(model, batch, ConfigDict({"pspi": 0.0}))

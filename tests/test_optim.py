@@ -48,6 +48,9 @@ def test_every_parameter_must_be_in_exactly_one_group(config, params):
         config.optim.groups.lora = {"pattern": ".*/lora_a", "rate": 1.0}
     with pytest.raises(UserError, match="group 'lora'.*matches nothing"):
         optim.make_optimizer(config, params)
+    config.optim.groups.lora.pattern = "("
+    with pytest.raises(UserError, match="groups.lora.pattern is '\\('; expected a regular expression"):
+        optim.make_optimizer(config, params)
 
 
 def test_only_matrices_decay(params):
