@@ -12,7 +12,7 @@ def get_config(variant: str = "") -> ConfigDict:
     """The teacher's experiment on pictures, with distillation; variant 'test' shrinks it."""
     config = teacher.get_config()
     config.teacher = ""  # working directory of the trained teacher
-    config.steps = 600
+    config.steps = 400
 
     config.data.input = "image"
     config.data.drop_neutral = 0.2

@@ -13,7 +13,7 @@ def get_config(variant: str = "") -> ConfigDict:
     """The experiment on pain3d/quick; with variant 'test' (`--config=configs/teacher.py:test`) a few seconds of it."""
     config = ConfigDict()
     config.seed = 0
-    config.steps = 300
+    config.steps = 200
     config.batch_size = 64  # over all devices
 
     config.data = ConfigDict()

@@ -78,16 +78,20 @@ def _resize(pixels: UInt8[Array, "B H W C"], size: int) -> Float[Array, "B S S C
 
 
 def _augment(images: dict[str, Array], key: Array, config: ConfigDict) -> tuple[dict[str, Array], Array]:
-    """One example: the same geometry for every image of it, colours drawn apart for each photograph."""
-    place, drop, *colours = jax.random.split(key, 4)
+    """One example: the same geometry for every image of it, the same colours for frame and neutral, noise apart.
+
+    Frame and neutral come from one session, under one light and camera. With colours drawn apart, the model would learn
+    to expect a difference that evaluation never shows, and its scores would all shift.
+    """
+    place, drop, colour, *grains = jax.random.split(key, 5)
     names = sorted(images)
     widths = [images[name].shape[-1] for name in names]
     stacked = warp(jnp.concatenate([images[name] for name in names], axis=-1), place, config.augment)
     ends = [sum(widths[: i + 1]) for i in range(len(widths) - 1)]
     images = dict(zip(names, jnp.split(stacked, ends, axis=-1), strict=True))
-    for name, colour in zip(("image", "neutral_image"), colours, strict=True):
+    for name, grain in zip(("image", "neutral_image"), grains, strict=True):
         if name in images:
-            images[name] = jitter_colours(images[name], colour, config.augment)
+            images[name] = jitter_colours(images[name], colour, grain, config.augment)
     return images, jax.random.uniform(drop) >= config.drop_neutral
 
 
@@ -124,10 +128,12 @@ def _resampling(at: Float[Array, "S"]) -> Float[Array, "S S"]:
     return jnp.maximum(1 - distance, 0)
 
 
-def jitter_colours(pixels: Float[Array, "S S 3"], key: Array, config: ConfigDict) -> Float[Array, "S S 3"]:
-    """Random brightness, contrast, saturation and tint, each at most as strong as `config` says, and noise; 0..1."""
-    draws, grain = jax.random.split(key)
-    brightness, contrast, saturation, *tint = jax.random.uniform(draws, (6,), minval=-1, maxval=1)
+def jitter_colours(
+    pixels: Float[Array, "S S 3"], colour: Array, grain: Array, config: ConfigDict
+) -> Float[Array, "S S 3"]:
+    """Random brightness, contrast, saturation and tint by key `colour`, at most as strong as `config` says; noise by
+    key `grain`; 0..1."""
+    brightness, contrast, saturation, *tint = jax.random.uniform(colour, (6,), minval=-1, maxval=1)
     grey = (pixels * jnp.asarray(_LUMA).reshape(1, 1, 3)).sum(-1, keepdims=True)  # [S, S, 1]
     pixels = grey + (pixels - grey) * (1 + config.saturation * saturation)
     mean = grey.mean()

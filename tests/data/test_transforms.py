@@ -101,13 +101,18 @@ def test_heatmap_and_neutral_move_with_the_image(config):
     assert not np.allclose(out["heatmap"], batch["heatmap"] / 255, atol=0.05)
 
 
-def test_colours_of_image_and_neutral_are_drawn_apart_and_spare_the_heatmap(config):
+def test_image_and_neutral_share_colours_but_not_noise_and_the_heatmap_is_spared(config):
     for name in ("flip", "shift", "scale"):
         config.data.augment[name] = 0.0
     batch = make_batch()
     batch["neutral_image"] = batch["image"]
+    noisy = transforms.prepare(batch, config, jax.random.key(0))
+    assert np.abs(noisy["image"] - noisy["neutral"]).mean() > 0.01
+    config.data.augment.noise = 0.0
     out = transforms.prepare(batch, config, jax.random.key(0))
-    assert np.abs(out["image"] - out["neutral"]).mean() > 0.05
+    np.testing.assert_allclose(out["image"], out["neutral"], atol=1e-6)
+    plain = transforms.prepare(batch, config)
+    assert np.abs(out["image"] - plain["image"]).mean() > 0.05
     np.testing.assert_allclose(out["heatmap"], batch["heatmap"] / 255, atol=1e-5)
 
 
