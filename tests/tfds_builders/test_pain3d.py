@@ -125,3 +125,12 @@ def test_ict_files_are_found_in_a_clone_of_the_repository(tmp_path, monkeypatch)
     config = tfds.download.DownloadConfig(manual_dir=tmp_path / "manual")
     with pytest.raises(FileNotFoundError, match=rf"{folder} lacks identity000\.obj and 156 more"):
         Builder(config="tiny_ict", data_dir=tmp_path).download_and_prepare(download_config=config)
+
+
+def test_without_internet_the_error_says_where_to_put_the_files(tmp_path, monkeypatch):
+    monkeypatch.delenv("PAINJAX_ICT_DIR", raising=False)
+    monkeypatch.setenv("PAINJAX_CACHE", str(tmp_path / "cache"))
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens
+    with pytest.raises(ConnectionError, match="does not answer.*git clone.*PAINJAX_ICT_DIR.*--manual_dir"):
+        Builder(config="tiny_ict", data_dir=tmp_path).download_and_prepare()

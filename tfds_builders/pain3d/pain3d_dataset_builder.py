@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import requests
 import tensorflow_datasets as tfds
 
 from data_gen.face_models import ict_convert
@@ -122,4 +123,18 @@ def _prepare_ict(dl_manager: tfds.download.DownloadManager) -> None:
     if found:  # at any depth: a clone of the whole repository will do
         ict_convert.convert(ict_convert.find_sources(found[0].parent))
     elif not ict_convert.newest_cache():
-        ict_convert.convert({name: Path(path) for name, path in dl_manager.download(ict_convert.source_urls()).items()})
+        urls = ict_convert.source_urls()
+        _check_reachable(next(iter(urls.values())))
+        ict_convert.convert({name: Path(path) for name, path in dl_manager.download(urls).items()})
+
+
+def _check_reachable(url: str) -> None:
+    """Without internet TFDS would retry each of 158 files for minutes before it says so."""
+    try:
+        requests.head(url, timeout=30)
+    except requests.exceptions.RequestException as error:
+        raise ConnectionError(
+            f"The face model 'ict' needs the files of ICT-FaceKit Light, and {url} does not answer "
+            f"({type(error).__name__}). Without internet: {ict_convert.HOW_TO_GET} Or put it into the folder that "
+            "--manual_dir names. The configurations without `_ict` need no files."
+        ) from error
