@@ -35,43 +35,45 @@ def draw(identity: int, aus: np.ndarray, size: int) -> dict[str, np.ndarray]:
     }
 
 
-class Pain3d(tfds.core.GeneratorBasedBuilder):
-    """The synthetic stand-in; one config, named as the real one."""
+with tfds.core.registered.skip_registration():  # the real builder has the name
 
-    VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="quick", description="synthetic stand-in")]
-    SIZE = 32
-    COUNTS = {"train": 40, "validation": 12, "test": 10}
+    class Pain3d(tfds.core.GeneratorBasedBuilder):
+        """The synthetic stand-in; one config, named as the real one."""
 
-    def _info(self):
-        image = tfds.features.Image(shape=(self.SIZE, self.SIZE, 3), encoding_format="jpeg")
-        plane = tfds.features.Image(shape=(self.SIZE, self.SIZE, 1), encoding_format="png")
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": image,
-                    "neutral_image": image,
-                    "heatmap": plane,
-                    "mask": plane,
-                    "aus": tfds.features.Tensor(shape=(6,), dtype=np.float32),
-                    "pspi": tfds.features.Scalar(dtype=np.float32),
-                    "identity": {"id": tfds.features.Scalar(dtype=np.int32)},
-                }
-            ),
-            description="Synthetic stand-in for pain3d, for tests.",
-        )
+        VERSION = tfds.core.Version("1.0.0")
+        BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="quick", description="synthetic stand-in")]
+        SIZE = 32
+        COUNTS = {"train": 40, "validation": 12, "test": 10}
 
-    def _split_generators(self, dl_manager):
-        del dl_manager
-        return {split: self._generate_examples(split, count) for split, count in self.COUNTS.items()}
+        def _info(self):
+            image = tfds.features.Image(shape=(self.SIZE, self.SIZE, 3), encoding_format="jpeg")
+            plane = tfds.features.Image(shape=(self.SIZE, self.SIZE, 1), encoding_format="png")
+            return self.dataset_info_from_configs(
+                features=tfds.features.FeaturesDict(
+                    {
+                        "image": image,
+                        "neutral_image": image,
+                        "heatmap": plane,
+                        "mask": plane,
+                        "aus": tfds.features.Tensor(shape=(6,), dtype=np.float32),
+                        "pspi": tfds.features.Scalar(dtype=np.float32),
+                        "identity": {"id": tfds.features.Scalar(dtype=np.int32)},
+                    }
+                ),
+                description="Synthetic stand-in for pain3d, for tests.",
+            )
 
-    def _generate_examples(self, split: str, count: int):
-        rng = np.random.default_rng(list(self.COUNTS).index(split))
-        for i in range(count):
-            aus = np.append(rng.integers(0, 6, 5), rng.integers(0, 2)).astype(np.float32)
-            identity = 1000 * list(self.COUNTS).index(split) + i // 4
-            labels = {"aus": aus, "pspi": np.float32(pspi(aus)), "identity": {"id": identity}}
-            yield f"{split}_{i:04d}", draw(identity, aus, self.SIZE) | labels
+        def _split_generators(self, dl_manager):
+            del dl_manager
+            return {split: self._generate_examples(split, count) for split, count in self.COUNTS.items()}
+
+        def _generate_examples(self, split: str, count: int):
+            rng = np.random.default_rng(list(self.COUNTS).index(split))
+            for i in range(count):
+                aus = np.append(rng.integers(0, 6, 5), rng.integers(0, 2)).astype(np.float32)
+                identity = 1000 * list(self.COUNTS).index(split) + i // 4
+                labels = {"aus": aus, "pspi": np.float32(pspi(aus)), "identity": {"id": identity}}
+                yield f"{split}_{i:04d}", draw(identity, aus, self.SIZE) | labels
 
 
 def build(data_dir: str | os.PathLike, size: int = 32, **counts: int) -> Path:
