@@ -1,14 +1,15 @@
 """Eight virtual CPU devices, strict ranks and checked shapes for every test. Must run before JAX is imported."""
 
 import os
+import sys
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
 os.environ.setdefault("LP_NUM_THREADS", "1")
+os.environ["EPATH_USE_TF"] = "false"  # TFDS's path library takes TensorFlow for its files wherever it is installed
 
 import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -18,6 +19,21 @@ from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).resolve().parents[1]
 
+
+class _NoTensorFlow:
+    """Hides TensorFlow from the tests: nothing of ours may need it, and Mesa crashes beside it in one process.
+
+    Only the `tfds` command needs it, which the tests run as a process of its own.
+    """
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.split(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(f"{name} is hidden from the tests", name=name)
+
+
+assert "tensorflow" not in sys.modules
+sys.meta_path.insert(0, _NoTensorFlow)
 install_import_hook("painjax", "beartype.beartype")  # every jaxtyping signature of the library is checked
 jax.config.update("jax_numpy_rank_promotion", "raise")
 if not flags.FLAGS.is_parsed():

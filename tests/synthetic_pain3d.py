@@ -4,11 +4,13 @@ Each action unit draws a bright patch at its own place, its height growing with 
 same patches without the face. Written as a real TFDS array_record data set, so that tests read what users read.
 """
 
+import io
 import os
 from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
+from PIL import Image
 
 from painjax.pspi import AU_MAX, pspi
 
@@ -33,6 +35,16 @@ def draw(identity: int, aus: np.ndarray, size: int) -> dict[str, np.ndarray]:
         "heatmap": (255 * heat[..., None]).astype(np.uint8),
         "mask": np.uint8(255) * face[..., None],
     }
+
+
+def encode(pixels: np.ndarray) -> bytes:
+    """JPEG of a photograph, PNG of a plane; encoded here because TFDS would ask TensorFlow to."""
+    buffer = io.BytesIO()
+    if pixels.shape[-1] == 3:
+        Image.fromarray(pixels).save(buffer, "JPEG", quality=95)
+    else:
+        Image.fromarray(pixels[..., 0]).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 with tfds.core.registered.skip_registration():  # the real builder has the name
@@ -73,7 +85,8 @@ with tfds.core.registered.skip_registration():  # the real builder has the name
                 aus = np.append(rng.integers(0, 6, 5), rng.integers(0, 2)).astype(np.float32)
                 identity = 1000 * list(self.COUNTS).index(split) + i // 4
                 labels = {"aus": aus, "pspi": np.float32(pspi(aus)), "identity": {"id": identity}}
-                yield f"{split}_{i:04d}", draw(identity, aus, self.SIZE) | labels
+                pictures = {name: encode(pixels) for name, pixels in draw(identity, aus, self.SIZE).items()}
+                yield f"{split}_{i:04d}", pictures | labels
 
 
 def build(data_dir: str | os.PathLike, size: int = 32, **counts: int) -> Path:
