@@ -166,13 +166,13 @@ def _view(identity_seed: int, view: int) -> View:
         yaw=float(VIEW_YAWS[view] + rng.uniform(-6, 6)),
         pitch=float(rng.uniform(-7, 7)),
         fov=float(rng.uniform(18, 30)),
-        fill=float(rng.uniform(0.86, 0.96)),
+        fill=float(rng.uniform(0.84, 0.94)),
     )
 
 
 def _light(identity_seed: int, frame_seed: int) -> Light:
     """One light rig for each person's session, and a little drift of it from frame to frame."""
-    session, frame = stream(identity_seed, "light"), stream(frame_seed, "light")
+    session, frame = stream(identity_seed, "light"), stream(frame_seed, "light drift")
     return Light(
         key_azimuth=float(session.uniform(-50, 50) + frame.uniform(-6, 6)),
         key_elevation=float(session.uniform(10, 50) + frame.uniform(-5, 5)),

@@ -6,6 +6,7 @@ user can mend is one paragraph on stderr and exit status 2; `--debug` shows wher
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ import painjax
 from painjax.errors import UserError
 from painjax.pspi import AU_NAMES, PSPI_THRESHOLDS
 
-DONE, SOME_FAILED, USER_MISTAKE, INTERRUPTED = 0, 1, 2, 130
+DONE, SOME_FAILED, USER_MISTAKE, INTERRUPTED, STOPPED = 0, 1, 2, 130, 143  # as a shell reports SIGINT and SIGTERM
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,17 +48,19 @@ def train(options: argparse.Namespace, overrides: list[str]) -> int:
     from painjax.config import load_config
 
     config = load_config(options.config, overrides)  # refused here, before JAX is loaded
+    _join(options)
     from painjax import train as training
 
     step = training.main(config, options.workdir)
     if step < config.steps:
         print(f"Stopped at step {step} of {config.steps}; the same command goes on from there.", file=sys.stderr)
-    else:
-        print(f"Trained {step} steps. Next: painjax evaluate --workdir={options.workdir} --split=test")
+        return STOPPED
+    print(f"Trained {step} steps. Next: painjax evaluate --workdir={options.workdir} --split=test")
     return DONE
 
 
 def evaluate(options: argparse.Namespace, _: list[str]) -> int:
+    _join(options)
     from painjax import evaluate as evaluation
 
     result = evaluation.main(options.workdir, options.split)
@@ -97,6 +100,18 @@ def report(options: argparse.Namespace, _: list[str]) -> int:
     return DONE
 
 
+def _join(options: argparse.Namespace) -> None:
+    """Makes this process one of a multi-host job, before anything asks JAX for its devices."""
+    if options.distributed:
+        import jax
+
+        variables = {
+            "num_processes": "JAX_NUM_PROCESSES",
+            "process_id": "JAX_PROCESS_ID",
+        }  # the address JAX reads itself
+        jax.distributed.initialize(**{k: int(os.environ[v]) for k, v in variables.items() if v in os.environ})
+
+
 def _mistake(error: UserError | OSError) -> str:
     """One paragraph; the operating system's own errors name the path, but not what to do."""
     if not isinstance(error, OSError) or error.errno is None:
@@ -126,11 +141,16 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
         return sub
 
+    distributed = (
+        "one process of many: join the others (Slurm, GKE and TPU pods are recognised; elsewhere set "
+        "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID)"
+    )
     sub = command(
         train,
         "Train an experiment; go on from its last checkpoint if there is one.",
         "painjax train --config=configs/student.py --config.teacher=runs/teacher --workdir=runs/student",
     )
+    sub.add_argument("--distributed", action="store_true", help=distributed)
     sub.add_argument("--config", required=True, metavar="FILE", help="experiment; --config.key=value changes a setting")
 
     sub = command(
@@ -138,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
         "Measure a trained model on a split; writes W/evaluation.json.",
         "painjax evaluate --workdir=runs/student --split=test",
     )
+    sub.add_argument("--distributed", action="store_true", help=distributed)
     sub.add_argument("--split", default="test", help="split of the data set (default: test)")
     sub.add_argument("--json", action="store_true", help="print exactly one JSON object")
 

@@ -22,14 +22,6 @@ def mse(
     return valid_mean(((prediction - target) / scale) ** 2, valid)
 
 
-def huber(
-    prediction: Float[Array, "B *rest"], target: Float[Array, "B *rest"], valid: Bool[Array, "B"], *, delta: float = 1.0
-) -> Scalar:
-    """Huber loss: quadratic up to an error of `delta`, linear beyond, so that single hard frames pull less."""
-    _same_shape(prediction, target)
-    return valid_mean(optax.losses.huber_loss(prediction, target, delta=delta), valid)
-
-
 def threshold_bce(logits: Float[Array, "B T"], pspi: Float[Array, "B"], valid: Bool[Array, "B"]) -> Scalar:
     """Binary cross-entropy of the events PSPI >= 1, 2, 3, averaged over the three."""
     if logits.shape[1] != len(PSPI_THRESHOLDS):
@@ -43,12 +35,6 @@ def heatmap_bce(logits: Float[Array, "B P pp"], target: Float[Array, "B P pp"], 
     _same_shape(logits, target)
     entropy = -jax.scipy.special.xlogy(target, target) - jax.scipy.special.xlogy(1 - target, 1 - target)
     return valid_mean(optax.losses.sigmoid_binary_cross_entropy(logits, target) - entropy, valid)
-
-
-def heatmap_mse(logits: Float[Array, "B P pp"], target: Float[Array, "B P pp"], valid: Bool[Array, "B"]) -> Scalar:
-    """Mean squared error of heatmap pixels (target 0..1) after the sigmoid."""
-    _same_shape(logits, target)
-    return valid_mean((jax.nn.sigmoid(logits) - target) ** 2, valid)
 
 
 def feature_alignment(

@@ -153,7 +153,7 @@ def _fields(run: Run, runs: list[Run], shown: list[dict], worst: list[dict]) -> 
     found, constant = run.evaluation, run.evaluation["baselines"]["constant"]
     data = f"{run.config.data.name}, {found['split']} split"
     return {
-        "title": html.escape(f"{run.name}: facial pain on {found['n']} unseen frames"),
+        "title": html.escape(f"{run.name}: facial pain on {found['n']} frames of the {found['split']} split"),
         "lead": html.escape(
             f"{run.role.capitalize()}. {data}: {found['n']} frames of {found['identities']} identities that were in no "
             f"training frame. Checkpoint of step {found['step']}. Neutral reference: {found['neutral_protocol']}."

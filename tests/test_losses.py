@@ -35,13 +35,6 @@ def test_mse():
     )
 
 
-def test_huber():
-    p, t = draw(4, 6, low=-3, high=3), draw(4, 6, low=-3, high=3, seed=1)
-    e = np.abs(p - t)[np.asarray(VALID)]
-    want = np.mean(np.where(e <= 0.5, e**2 / 2, 0.5 * (e - 0.25)))
-    assert losses.huber(with_garbage(p), jnp.asarray(t), VALID, delta=0.5) == pytest.approx(want, rel=1e-5)
-
-
 def test_threshold_bce():
     logits, pspi = draw(4, 3, low=-4, high=4), np.array([0.0, 1.0, 9.0, 2.5], np.float32)
     events = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 1], [1, 1, 0]])
@@ -50,15 +43,13 @@ def test_threshold_bce():
     assert losses.threshold_bce(with_garbage(logits), jnp.asarray(pspi), VALID) == pytest.approx(want, rel=1e-5)
 
 
-def test_heatmap_losses():
+def test_heatmap_bce():
     logits, target = draw(4, 5, 9, low=-4, high=4), draw(4, 5, 9, seed=1)
     p, t = sigmoid(logits), target.astype(np.float64)
     kl = t * np.log(t / p) + (1 - t) * np.log((1 - t) / (1 - p))
     assert losses.heatmap_bce(with_garbage(logits), jnp.asarray(target), VALID) == pytest.approx(
         kl[np.asarray(VALID)].mean(), rel=1e-4
     )
-    got = losses.heatmap_mse(with_garbage(logits), jnp.asarray(target), VALID)
-    assert got == pytest.approx(((p - t)[np.asarray(VALID)] ** 2).mean(), rel=1e-5)
 
 
 def test_a_perfect_heatmap_costs_nothing_even_where_it_is_black():
@@ -104,9 +95,8 @@ def test_padding_sends_no_gradient():
     np.testing.assert_allclose(gradient, np.where(VALID, 2 / 3, 0), rtol=1e-6)
 
 
-@pytest.mark.parametrize("loss", [losses.mse, losses.huber])
-def test_losses_do_not_broadcast(loss):
+def test_losses_do_not_broadcast():
     with pytest.raises((ValueError, TypeError)):
-        loss(jnp.zeros((4, 1)), jnp.zeros(4), VALID)
+        losses.mse(jnp.zeros((4, 1)), jnp.zeros(4), VALID)
     with pytest.raises((ValueError, TypeError)):
-        loss(jnp.zeros(4), jnp.zeros(4), VALID[:3])
+        losses.mse(jnp.zeros(4), jnp.zeros(4), VALID[:3])

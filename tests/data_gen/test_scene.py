@@ -153,7 +153,7 @@ def test_cameras_and_lights_stay_in_their_ranges():
         for frame in scene.scenes(0, index):
             view, light = frame.view, frame.light
             assert abs(view.yaw - scene.VIEW_YAWS[view.id]) <= 6 and abs(view.pitch) <= 7
-            assert 18 <= view.fov <= 30 and 0.86 <= view.fill <= 0.96
+            assert 18 <= view.fov <= 30 and 0.84 <= view.fill <= 0.94
             assert light.key_elevation > 0 and 3800 <= light.kelvin <= 7500
             assert min(light.key, light.fill, light.ambient) > 0.2
             assert abs(frame.asymmetry) <= 0.12

@@ -58,6 +58,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version(GENERATOR_VERSION)
     RELEASE_NOTES = {GENERATOR_VERSION: "First release: procedural and ICT-FaceKit heads, procedural textures."}
     BUILDER_CONFIGS = [_config(name, size, model) for model in FACE_MODEL_SUFFIXES for name, size in SIZES.items()]
+    DEFAULT_BUILDER_CONFIG_NAME = "quick"
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Only for the `_ict` configurations, and only without internet: put the folder `FaceXModel` of the public "
         "repository ICT-VGL/ICT-FaceKit (MIT licence) here, or set PAINJAX_ICT_DIR to it."
