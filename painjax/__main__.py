@@ -197,7 +197,7 @@ def _evaluation_text(result: dict[str, Any]) -> str:
     for protocol, summary in result["protocols"].items():
         lines.append(f"{protocol.replace('_', ' '):20}" + "".join(_number(summary["pspi"][name]) for name in names))
     lines.append(f"{'best constant':20}" + "".join(_number(constant.get(name)) for name in names))
-    lines += ["", f"{'action unit':20}" + "".join(f"{name:>12}" for name in ("mae", "constant mae", "pcc", "icc"))]
+    lines += ["", f"{'action unit':20}" + "".join(f"{name:>12}" for name in ("mae", "const. mae", "pcc", "icc"))]
     for name in AU_NAMES:
         unit = result["aus"][name]
         values = (unit["mae"], constant["aus"][name]["mae"], unit["pcc"], unit["icc"])
