@@ -76,7 +76,7 @@ def test_killed_build_leaves_nothing_that_reads_as_complete(tmp_path):
         build.wait()
     with pytest.raises(KeyError, match="has not been generated yet"):
         tfds.data_source("pain3d/tiny", data_dir=tmp_path, split="train", download=False)
-    with pytest.raises(FileNotFoundError, match="dataset_info.json"):
+    with pytest.raises(tfds.core.dataset_info.DatasetInfoFileError, match="dataset_info.json"):
         tfds.builder_from_directory(tmp_path / "pain3d" / "tiny" / "1.0.0")
 
 
