@@ -107,6 +107,27 @@ def test_readme_example_runs_without_tensorflow(tiny_dataset):
     assert result.stdout.strip()
 
 
+@pytest.mark.slow
+def test_another_build_with_another_number_of_workers_is_the_same(tiny_dataset, tmp_path):
+    """Every decoded feature and every still-encoded image; TFDS's own record bytes are not stable."""
+    command = [Path(sys.executable).with_name("tfds"), "build", ROOT / "tfds_builders/pain3d", "--config=tiny"]
+    # The fixture's build takes a process per core.
+    subprocess.run([*command, f"--data_dir={tmp_path}"], check=True, env=os.environ | {"PAINJAX_WORKERS": "1"})
+    (again,) = (tmp_path / "pain3d/tiny").iterdir()
+    encoded = dict.fromkeys(
+        ("image", "neutral_image", "heatmap", "heatmap_frontal", "mask"), tfds.decode.SkipDecoding()
+    )
+    for split in SPLITS:
+        for decoders in (None, encoded):
+            first, second = (
+                tfds.builder_from_directory(folder).as_data_source(split, decoders=decoders)
+                for folder in (tiny_dataset, again)
+            )
+            assert len(first) == len(second) > 0
+            for i in range(len(first)):
+                np.testing.assert_equal(second[i], first[i])
+
+
 def test_random_access(tiny_dataset):
     source = tfds.builder_from_directory(tiny_dataset).as_data_source("train")
     assert source[5]["seed"] == source[5]["seed"] != source[0]["seed"]
