@@ -127,6 +127,7 @@ def convert(files: Mapping[str, Path], progress: bool = True) -> Path:
             try:
                 np.savez(partial, **dataclasses.asdict(arrays))
                 partial.close()
+                os.chmod(partial.name, 0o644)  # temporary files are private; a cache folder may be shared
                 os.replace(partial.name, target)
             except BaseException:
                 os.unlink(partial.name)
