@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from painjax import checkpoint
-from painjax.data.transforms import normalise
+from painjax.data.transforms import Normalisation, normalisation, normalise
 from painjax.errors import UserError
 from painjax.evaluate import clip_to_range
 from painjax.files import write_atomically
@@ -160,25 +160,25 @@ def _predict(
         np.pad(pixels, fill, mode="edge"),
         None if reference is None else reference.pixels[None],
         graphdef=graphdef,
-        kind=config.data.input,
+        figures=normalisation(config.data, config.data.input),
         patch_size=config.model.patch_size,
     )
     rows = jax.device_get(rows)
     return ({name: values[i] for name, values in rows.items()} for i in range(len(batch)))
 
 
-@functools.partial(jax.jit, static_argnames=("graphdef", "kind", "patch_size"))
+@functools.partial(jax.jit, static_argnames=("graphdef", "figures", "patch_size"))
 def _forward(
     state: nnx.State,
     pixels: UInt8[Array, "B S S C"],
     reference: UInt8[Array, "1 S S C"] | None,
     *,
     graphdef: nnx.GraphDef,
-    kind: str,
+    figures: Normalisation,
     patch_size: int,
 ) -> dict[str, Float[Array, "B *rest"]]:
     def to_input(pixels):
-        return normalise(pixels.astype(jnp.float32) / 255, kind)
+        return normalise(pixels.astype(jnp.float32) / 255, figures)
 
     image = to_input(pixels)
     neutral = None if reference is None else jnp.broadcast_to(to_input(reference), image.shape)

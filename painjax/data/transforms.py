@@ -21,8 +21,8 @@ class Normalisation(NamedTuple):
     std: tuple[float, ...]
 
 
-# How each kind of picture is normalised, in training and ever after. RGB: ImageNet's figures, which DINOv3 and ViTPain
-# use. Heatmap: mostly 0 with a few warm places.
+# How each kind of picture is normalised, in training and ever after, unless imported weights bring figures of their own
+# (`normalisation`). RGB: ImageNet's, which DINOv3 and ViTPain use. Heatmap: mostly 0 with a few warm places.
 NORMALISATION = {
     "image": Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "heatmap": Normalisation((0.1,), (0.2,)),
@@ -31,9 +31,22 @@ NORMALISATION = {
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
-def normalise(pixels: Float[Array, "*B H W C"], kind: str) -> Float[Array, "*B H W C"]:
-    """Maps pixels in 0..1 to the model's input range; `kind` is a row of `NORMALISATION`."""
-    mean, std = (jnp.asarray(figures).reshape((1,) * (pixels.ndim - 1) + (-1,)) for figures in NORMALISATION[kind])
+def normalisation(data: ConfigDict, kind: str) -> Normalisation:
+    """The figures for pictures of `kind`, a row of `NORMALISATION`.
+
+    Args:
+      data: `config.data`; for `kind` 'image' its `image_mean` and `image_std`, where present, are what the model's
+        imported weights were trained with.
+      kind: 'image' or 'heatmap'.
+    """
+    if kind == "image" and data.get("image_mean"):
+        return Normalisation(tuple(data["image_mean"]), tuple(data["image_std"]))
+    return NORMALISATION[kind]
+
+
+def normalise(pixels: Float[Array, "*B H W C"], figures: Normalisation) -> Float[Array, "*B H W C"]:
+    """Maps pixels in 0..1 to the model's input range."""
+    mean, std = (jnp.asarray(figure).reshape((1,) * (pixels.ndim - 1) + (-1,)) for figure in figures)
     return (pixels - mean) / std
 
 
@@ -42,7 +55,7 @@ def prepare(batch: Mapping[str, Any], config: ConfigDict, key: Array | None = No
 
     Args:
       batch: as `painjax.data.pipeline` yields it; images uint8 [B, S, S, C].
-      config: reads `data.input`, `data.augment`, `data.drop_neutral` and `model.image_size`.
+      config: reads `data.{input, image_mean, image_std, augment, drop_neutral}` and `model.image_size`.
       key: augment, and drop neutral references, with this random key; None for evaluation.
 
     Returns:
@@ -58,14 +71,15 @@ def prepare(batch: Mapping[str, Any], config: ConfigDict, key: Array | None = No
         keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.asarray(batch["index"]))
         images, neutral_valid = jax.vmap(lambda images, key: _augment(images, key, config.data))(images, keys)
     heatmap = images["heatmap"]
-    neutral = normalise(images["neutral_image"], "image") if "neutral_image" in images else None
+    picture = normalisation(config.data, "image")
+    neutral = normalise(images["neutral_image"], picture) if "neutral_image" in images else None
     rest = {name: value for name, value in batch.items() if name != "neutral_image"}
     return rest | {
-        "image": normalise(images[config.data.input], config.data.input),
+        "image": normalise(images[config.data.input], normalisation(config.data, config.data.input)),
         "neutral": neutral,
         "neutral_valid": None if neutral is None else neutral_valid,
         "heatmap": heatmap,
-        "heatmap_input": normalise(heatmap, "heatmap"),
+        "heatmap_input": normalise(heatmap, NORMALISATION["heatmap"]),
     }
 
 

@@ -1,7 +1,10 @@
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from scipy import ndimage
 
 from configs import student, teacher
@@ -36,6 +39,21 @@ def test_evaluation_only_normalises(config):
     np.testing.assert_allclose(out["neutral"], (batch["neutral_image"] / 255 - mean) / std, atol=1e-5)
     np.testing.assert_allclose(out["heatmap"], batch["heatmap"] / 255, atol=1e-6)
     assert out["neutral_valid"].all()
+
+
+def test_imported_weights_bring_their_own_normalisation_of_pictures(config):
+    figures = {"image_mean": (0.5, 0.4, 0.3), "image_std": (0.5, 0.25, 0.125)}
+    with config.unlocked():
+        config.data.update(figures)
+    batch = make_batch()
+    for data in (config.data, ConfigDict(json.loads(config.data.to_json()))):  # as given, and as saved
+        config.data = data
+        out = transforms.prepare(batch, config)
+        for name, field in (("image", "image"), ("neutral", "neutral_image")):
+            expected = (batch[field] / 255 - np.array([0.5, 0.4, 0.3])) / np.array([0.5, 0.25, 0.125])
+            np.testing.assert_allclose(out[name], expected, atol=1e-5)
+        np.testing.assert_allclose(out["heatmap_input"], (batch["heatmap"] / 255 - 0.1) / 0.2, atol=1e-5)
+        assert hash(transforms.normalisation(data, "image")) is not None  # fit for a static argument of jit
 
 
 def test_the_teacher_gets_the_heatmap_as_its_image():
