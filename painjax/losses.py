@@ -30,11 +30,28 @@ def threshold_bce(logits: Float[Array, "B T"], pspi: Float[Array, "B"], valid: B
     return valid_mean(optax.losses.sigmoid_binary_cross_entropy(logits, events.astype(jnp.float32)), valid)
 
 
-def heatmap_bce(logits: Float[Array, "B P pp"], target: Float[Array, "B P pp"], valid: Bool[Array, "B"]) -> Scalar:
-    """Cross-entropy of heatmap pixels (target 0..1), less the target's own entropy: a perfect heatmap costs 0."""
+def fraction_bce(logits: Float[Array, "B *rest"], target: Float[Array, "B *rest"], valid: Bool[Array, "B"]) -> Scalar:
+    """Cross-entropy of fractions or probabilities, 0..1, less the target's own: a perfect prediction costs 0."""
     _same_shape(logits, target)
     entropy = -jax.scipy.special.xlogy(target, target) - jax.scipy.special.xlogy(1 - target, 1 - target)
     return valid_mean(optax.losses.sigmoid_binary_cross_entropy(logits, target) - entropy, valid)
+
+
+def gaussian_nll(
+    prediction: Float[Array, "B"],
+    log_variance: Float[Array, "B"],
+    target: Float[Array, "B"],
+    valid: Bool[Array, "B"],
+) -> Scalar:
+    """Negative log likelihood of a normal distribution, each row weighted by its standard deviation.
+
+    The weight (beta-NLL with beta 0.5; Seitzer et al., arXiv 2203.09168) carries no gradient. Without it rows that are
+    predicted badly claim a large variance and are given up.
+    """
+    _same_shape(prediction, target)
+    _same_shape(prediction, log_variance)
+    nll = 0.5 * (log_variance + (prediction - target) ** 2 * jnp.exp(-log_variance))  # [B]
+    return valid_mean(nll * jax.lax.stop_gradient(jnp.exp(0.5 * log_variance)), valid)
 
 
 def feature_alignment(

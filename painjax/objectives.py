@@ -4,6 +4,7 @@ An objective is a pure function of a model and a prepared batch (`painjax.data.t
 loss and its unweighted terms. `weights` is `config.loss`; a term of weight 0 is never computed.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,9 +28,11 @@ def supervised(model: ViTPain, batch: Mapping[str, Any], weights: ConfigDict) ->
     Args:
       model: in training mode.
       batch: prepared; `heatmap` [B, S, S, 1] in 0..1 is read only if `weights.heatmap` or `weights.attention` is set.
-      weights: `pspi` (squared error, PSPI as a fraction of 16), `aus` (squared error, each AU as a fraction of its
-        maximum), `thresholds` (cross-entropy of PSPI >= 1, 2, 3), `heatmap` (every patch token predicts its own patch
-        of the heatmap), `attention` (AU queries look where the heatmap is warm).
+      weights: `pspi` (squared error, PSPI as a fraction of 16), `pspi_nll` (its likelihood, for a model with
+        `uncertainty`), `aus` (cross-entropy of each AU's fraction of its maximum, AU43's probability; squared error of
+        it for the authors' heads), `consistency` (squared difference of PSPI and of the PSPI formula on the AUs),
+        `thresholds` (cross-entropy of PSPI >= 1, 2, 3), `heatmap` (every patch token predicts its own patch of the
+        heatmap), `attention` (AU queries look where the heatmap is warm).
 
     Returns:
       The weighted sum, and the unweighted terms by name.
@@ -48,8 +51,8 @@ def distill(
       teacher: the frozen teacher's output on `batch["heatmap_input"]`.
       batch: prepared.
       weights: those of `supervised`, and `features` (every patch token, projected, points the way of the teacher's
-        token at the same place: 1 - cosine), `match_pspi`, `match_aus`, `match_thresholds` (squared error against the
-        teacher's predictions, on the scales of the labels; thresholds as probabilities).
+        token at the same place: 1 - cosine), `match_pspi`, `match_aus`, `match_thresholds` (the teacher's predictions
+        in the place of the labels; thresholds by the squared error of probabilities).
     """
     output = model(batch["image"], batch["neutral"], batch["neutral_valid"])
     teacher = jax.lax.stop_gradient(teacher)
@@ -57,7 +60,7 @@ def distill(
     terms = _label_terms(output, batch) | {
         "features": lambda: losses.feature_alignment(output.projected, teacher.patch_tokens, valid),
         "match_pspi": lambda: losses.mse(output.pspi, teacher.pspi, valid, scale=PSPI_MAX),
-        "match_aus": lambda: _au_error(output.aus, teacher.aus, valid),
+        "match_aus": lambda: _au_error(output, teacher.aus, valid),
         "match_thresholds": lambda: losses.mse(
             jax.nn.sigmoid(output.threshold_logits), jax.nn.sigmoid(teacher.threshold_logits), valid
         ),
@@ -69,21 +72,31 @@ def _label_terms(output: ViTPainOutput, batch: Mapping[str, Any]) -> dict[str, C
     valid = batch["valid"]
 
     def heat() -> Array:
-        side = batch["heatmap"].shape[1] // int(output.heatmap.shape[1] ** 0.5)
-        return patchify(batch["heatmap"], side)  # [B, P, p*p]
+        if output.heatmap is None:
+            raise UserError("config.loss.heatmap needs a heatmap head, which model.heads_layout 'official' has not.")
+        return patchify(batch["heatmap"], math.isqrt(output.heatmap.shape[2]))  # [B, P, p*p]
+
+    def pspi_nll() -> Array:
+        if output.pspi_log_variance is None:
+            raise UserError("config.loss.pspi_nll needs --config.model.uncertainty=True.")
+        return losses.gaussian_nll(output.pspi, output.pspi_log_variance, batch["pspi"], valid)
 
     return {
         "pspi": lambda: losses.mse(output.pspi, batch["pspi"], valid, scale=PSPI_MAX),
-        "aus": lambda: _au_error(output.aus, batch["aus"], valid),
+        "pspi_nll": pspi_nll,
+        "aus": lambda: _au_error(output, batch["aus"], valid),
+        "consistency": lambda: losses.mse(output.pspi, output.pspi_from_aus, valid, scale=PSPI_MAX),
         "thresholds": lambda: losses.threshold_bce(output.threshold_logits, batch["pspi"], valid),
-        "heatmap": lambda: losses.heatmap_bce(output.heatmap, heat(), valid),
+        "heatmap": lambda: losses.fraction_bce(output.heatmap, heat(), valid),
         "attention": lambda: losses.attention_guidance(output.au_attention, heat().mean(-1), batch["aus"], valid),
     }
 
 
-def _au_error(prediction: Array, target: Array, valid: Array) -> Array:
+def _au_error(output: ViTPainOutput, target: Array, valid: Array) -> Array:
     scale = jnp.asarray(AU_MAX, jnp.float32)[None, :]  # [1, A]: AU43 is 0..1 and would count for nothing beside 0..5
-    return losses.mse(prediction / scale, target / scale, valid)
+    if output.au_logits is None:
+        return losses.mse(output.aus / scale, target / scale, valid)
+    return losses.fraction_bce(output.au_logits, jnp.clip(target / scale, 0, 1), valid)
 
 
 def _weigh(terms: Mapping[str, Callable[[], Array]], weights: ConfigDict) -> tuple[Array, Terms]:

@@ -43,11 +43,11 @@ def test_threshold_bce():
     assert losses.threshold_bce(with_garbage(logits), jnp.asarray(pspi), VALID) == pytest.approx(want, rel=1e-5)
 
 
-def test_heatmap_bce():
+def test_fraction_bce():
     logits, target = draw(4, 5, 9, low=-4, high=4), draw(4, 5, 9, seed=1)
     p, t = sigmoid(logits), target.astype(np.float64)
     kl = t * np.log(t / p) + (1 - t) * np.log((1 - t) / (1 - p))
-    assert losses.heatmap_bce(with_garbage(logits), jnp.asarray(target), VALID) == pytest.approx(
+    assert losses.fraction_bce(with_garbage(logits), jnp.asarray(target), VALID) == pytest.approx(
         kl[np.asarray(VALID)].mean(), rel=1e-4
     )
 
@@ -55,7 +55,7 @@ def test_heatmap_bce():
 def test_a_perfect_heatmap_costs_nothing_even_where_it_is_black():
     target = np.concatenate([draw(4, 5, 4), np.zeros((4, 5, 4), np.float32), np.ones((4, 5, 1), np.float32)], axis=2)
     logits = np.clip(np.log(np.maximum(target, 1e-30)) - np.log(np.maximum(1 - target, 1e-30)), -40, 40)
-    assert losses.heatmap_bce(jnp.asarray(logits), jnp.asarray(target), VALID) == pytest.approx(0, abs=1e-6)
+    assert losses.fraction_bce(jnp.asarray(logits), jnp.asarray(target), VALID) == pytest.approx(0, abs=1e-6)
 
 
 def test_feature_alignment():

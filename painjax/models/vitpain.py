@@ -1,105 +1,172 @@
 """ViTPain: one encoder, an optional neutral reference, and the heads. Teacher and student are both this class."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from painjax.models.config import ViTConfig
 from painjax.models.heads import AUHead, HeatmapHead, NeutralAttention, PSPIHead
-from painjax.models.vit import ViT, ViTConfig, linear, rope_angles
+from painjax.models.linear import Linear
+from painjax.models.official import (
+    ATTENTION_HEADS,
+    OfficialAUHead,
+    OfficialNeutralAttention,
+    OfficialPSPIHead,
+    OfficialThresholdHead,
+)
+from painjax.models.position import rope_angles
+from painjax.models.vit import ViT
+from painjax.pspi import AU_MAX, pspi
 
 NEUTRAL = ("none", "channels", "shared", "separate")
+HEADS = ("painjax", "official")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ViTPainConfig(ViTConfig):
     """Built by `ViTPainConfig(**config.model)`.
 
-    `neutral` says what the model does with a neutral reference of the same person:
+    image_size: side of the pictures it is trained on; any size that patches divide can be given to it.
+    neutral: what the model does with a neutral reference of the same person.
       'none'      it has no use for one.
       'channels'  frame minus neutral, pixel by pixel, as extra input channels: strong where both have the same view.
       'shared'    cross-attention from the frame's tokens to the neutral's, both from the one encoder.
       'separate'  the same with a second encoder for the neutral, as the authors have it.
-    Whichever it is, the model also works without a reference. `project_width` > 0 adds a linear map of the patch
-    tokens to that width, to be matched with a teacher's.
+      Whichever it is, the model also works without a reference, and with several (their mean, or attention over all).
+    heads_layout: 'painjax', or 'official' for the authors' checkpoint; that goes with `position` 'none', `registers` 0
+      and `neutral` 'none' or 'separate', which is what their code computes.
+    uncertainty: a head for the variance of PSPI.
+    project_width: > 0 adds a linear map of the patch tokens to that width, to be matched with a teacher's.
     """
 
     image_size: int
     neutral: str = "none"
+    heads_layout: str = "painjax"
+    uncertainty: bool = False
     project_width: int = 0
 
     def __post_init__(self):
         super().__post_init__()
-        if self.neutral not in NEUTRAL:
-            raise ValueError(f"model.neutral is {self.neutral!r}; expected one of {', '.join(NEUTRAL)}.")
+        for name, known in (("neutral", NEUTRAL), ("heads_layout", HEADS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"model.{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}.")
         if self.image_size < 1 or self.image_size % self.patch_size:
             raise ValueError(
                 f"model.image_size is {self.image_size}; expected a multiple of model.patch_size {self.patch_size}."
             )
+        if self.heads_layout == "official":
+            if self.uncertainty or self.neutral not in ("none", "separate") or self.width % ATTENTION_HEADS:
+                raise ValueError(
+                    f"model.heads_layout is 'official' with model.neutral {self.neutral!r}, model.uncertainty "
+                    f"{self.uncertainty} and model.width {self.width}; the authors' heads have no uncertainty, take "
+                    f"'none' or 'separate' references, and a width that {ATTENTION_HEADS} divides."
+                )
 
     @property
-    def grid(self) -> int:
-        """Patches along one side of the image."""
-        return self.image_size // self.patch_size
+    def attends(self) -> bool:
+        """Whether a neutral reference is met by cross-attention."""
+        return self.neutral in ("shared", "separate")
 
 
+def _pytree(cls: type) -> type:
+    """Registers a dataclass of arrays with JAX, which rebuilds it around shapes and shardings too: those the checked
+    constructor would refuse."""
+    names = [field.name for field in dataclasses.fields(cls)]
+
+    def rebuild(_, leaves):
+        made = object.__new__(cls)
+        for name, leaf in zip(names, leaves, strict=True):
+            object.__setattr__(made, name, leaf)
+        return made
+
+    jax.tree_util.register_pytree_with_keys(
+        cls, lambda x: ([(jax.tree_util.GetAttrKey(n), getattr(x, n)) for n in names], None), rebuild
+    )
+    return cls
+
+
+@_pytree
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """People at rest, encoded once by `ViTPain.enrol` and used for any number of their frames.
+
+    For 'channels' `picture` is the mean of the neutral pictures; for cross-attention `keys` and `values` are those of
+    all their tokens. `valid` says which rows (channels) or tokens count.
+    """
+
+    picture: Float[Array, "B H W C"] | None
+    keys: Float[Array, "B M H K"] | None
+    values: Float[Array, "B M H K"] | None
+    tokens: Float[Array, "B M D"] | None
+    valid: Bool[Array, "B M"]
+
+    def rows(self, count: int) -> "Reference":
+        """The same for `count` frames, if it holds one person."""
+        return jax.tree.map(lambda x: x if x.shape[0] == count else jnp.broadcast_to(x, (count, *x.shape[1:])), self)
+
+
+@_pytree
 @dataclasses.dataclass(frozen=True)
 class ViTPainOutput:
-    """Everything ViTPain computes on the way. float32 but for the tokens, which are in the compute dtype.
+    """Everything ViTPain computes on the way; what is not used costs nothing under `jax.jit`. None: no such part.
 
-    pspi: PSPI, meant for 0..16 but unbounded (see `heads`). aus: intensities in the order of `AU_NAMES`, likewise.
+    float32 but for the tokens, which are in the compute dtype.
+
+    pspi: PSPI, meant for 0..16 but unbounded (see `heads`); the authors' is bounded. pspi_log_variance: of its error.
+    aus: intensities in the order of `AU_NAMES`, 0..5, AU43 the probability 0..1 (the authors' are unbounded above).
+    au_logits: of the fraction of each unit's maximum. pspi_from_aus: the PSPI formula on `aus`.
     threshold_logits: logits of PSPI >= 1, 2, 3. heatmap: logits of each patch's own pixels of the pain heatmap,
     row-major; sigmoid gives 0..1. au_attention: where each AU query looks, sums to 1 over the patches.
-    projected: the patch tokens in the teacher's width, None unless `project_width` > 0.
+    encoded: the encoder's tokens CLS, registers, patches; tokens: the same after the neutral reference.
+    neutral_tokens: of the neutral pictures, side by side. projected: the patch tokens in the teacher's width.
     """
 
     pspi: Float[Array, "B"]
+    pspi_log_variance: Float[Array, "B"] | None
     aus: Float[Array, "B A"]
+    au_logits: Float[Array, "B A"] | None
+    pspi_from_aus: Float[Array, "B"]
     threshold_logits: Float[Array, "B T"]
-    heatmap: Float[Array, "B P pp"]
-    patch_tokens: Float[Array, "B P D"]
-    cls_token: Float[Array, "B D"]
+    heatmap: Float[Array, "B P pp"] | None
     au_attention: Float[Array, "B A P"]
+    encoded: Float[Array, "B N D"]
+    tokens: Float[Array, "B N D"]
+    cls_token: Float[Array, "B D"]
+    patch_tokens: Float[Array, "B P D"]
+    neutral_tokens: Float[Array, "B M D"] | None
     projected: Float[Array, "B P Dt"] | None
 
 
-def _unflatten(_, leaves):
-    # JAX rebuilds pytrees around shapes and shardings too, which the checked constructor would refuse.
-    output = object.__new__(ViTPainOutput)
-    for field, leaf in zip(dataclasses.fields(ViTPainOutput), leaves, strict=True):
-        object.__setattr__(output, field.name, leaf)
-    return output
-
-
-jax.tree_util.register_pytree_with_keys(
-    ViTPainOutput,
-    lambda x: ([(jax.tree_util.GetAttrKey(f.name), getattr(x, f.name)) for f in dataclasses.fields(x)], None),
-    _unflatten,
-)
-
-
 class ViTPain(nnx.Module):
-    """Facial pain from an image [B, S, S, C], with or without a neutral reference of the same person.
+    """Facial pain from an image [B, H, W, C], with or without neutral pictures of the same person.
 
     Raises (when called):
-      ValueError: if a neutral reference is given to a model that has no use for one, or the size is not the model's.
+      ValueError: if a neutral reference is given to a model that has no use for one, or shapes do not fit.
     """
 
     def __init__(self, config: ViTPainConfig, *, rngs: nnx.Rngs):
         self.config = config
         channels = config.in_channels * (2 if config.neutral == "channels" else 1)
         encoder = dataclasses.replace(config, in_channels=channels)
+        official = config.heads_layout == "official"
         self.encoder = ViT(encoder, rngs=rngs)
         self.neutral_encoder = ViT(encoder, rngs=rngs) if config.neutral == "separate" else None
-        attends = config.neutral in ("shared", "separate")
-        self.neutral_attention = NeutralAttention(config, rngs=rngs) if attends else None
-        self.pspi_head = PSPIHead(config, rngs=rngs)
-        self.au_head = AUHead(config, rngs=rngs)
-        self.heatmap_head = HeatmapHead(config, rngs=rngs)
+        attention = OfficialNeutralAttention if official else NeutralAttention
+        self.neutral_attention = attention(config, rngs=rngs) if config.attends else None
+        if official:
+            self.pspi_head = OfficialPSPIHead(config, rngs=rngs)
+            self.threshold_head = OfficialThresholdHead(config, rngs=rngs)
+            self.au_head = OfficialAUHead(config, rngs=rngs)
+        else:
+            self.pspi_head = PSPIHead(config, uncertainty=config.uncertainty, rngs=rngs)
+            self.au_head = AUHead(config, rngs=rngs)
+        self.heatmap_head = None if official else HeatmapHead(config, rngs=rngs)
         self.project = (
-            linear(config.width, config.project_width, ("embed", None), config=config, rngs=rngs)
+            Linear(config.width, config.project_width, ("embed", None), config=config, rngs=rngs)
             if config.project_width
             else None
         )
@@ -107,53 +174,126 @@ class ViTPain(nnx.Module):
     def __call__(
         self,
         image: Float[Array, "B H W C"],
-        neutral: Float[Array, "B H W C"] | None = None,
-        neutral_valid: Bool[Array, "B"] | None = None,
+        neutral: Float[Array, "B H W C"] | Float[Array, "B R H W C"] | None = None,
+        neutral_valid: Bool[Array, "B"] | Bool[Array, "B R"] | None = None,
+        *,
+        reference: Reference | None = None,
     ) -> ViTPainOutput:
-        """Both images normalised as in training. Rows whose `neutral_valid` is False are treated as without one."""
-        config = self.config
-        if image.shape[1:] != (config.image_size, config.image_size, config.in_channels):
-            raise ValueError(
-                f"image has shape {image.shape}; expected (B, {config.image_size}, {config.image_size}, "
-                f"{config.in_channels}): height and width model.image_size, then model.in_channels."
-            )
-        if neutral is not None and config.neutral == "none":
-            raise ValueError("A neutral reference was given, but model.neutral is 'none'; leave it out.")
-        if neutral is not None and neutral_valid is None:
-            neutral_valid = jnp.ones((image.shape[0],), bool)
-        tokens = self._tokens(image, neutral, neutral_valid)  # [B, N, D]
-        cls_token, patches = tokens[:, 0], tokens[:, config.prefix :]
-        pspi, threshold_logits = self.pspi_head(cls_token, patches)
-        aus, au_attention = self.au_head(patches)
-        return ViTPainOutput(
-            pspi=pspi,
-            aus=aus,
-            threshold_logits=threshold_logits,
-            heatmap=self.heatmap_head(patches),
-            patch_tokens=patches,
-            cls_token=cls_token,
-            au_attention=au_attention,
-            projected=self.project(patches) if self.project is not None else None,
-        )
+        """All pictures normalised as in training.
 
-    def _tokens(self, image: Array, neutral: Array | None, neutral_valid: Array | None) -> Float[Array, "B N D"]:
+        Args:
+          image: the frames.
+          neutral: one neutral picture per frame, or R of them.
+          neutral_valid: which of them count (all by default); a frame without any is treated as without reference.
+          reference: instead of `neutral`, what `enrol` made of it; one row serves all frames.
+        """
         config = self.config
-        if config.neutral == "channels":
-            if neutral is None:
-                difference = jnp.zeros_like(image)
-            else:
-                difference = jnp.where(neutral_valid[:, None, None, None], image - neutral, 0)
-            return self.encoder(jnp.concatenate([image, difference], axis=-1))  # [B, N, D]
-        if neutral is None:
-            return self.encoder(image)
-        if self.neutral_encoder is None:
-            # One pass over both reads (and, under fsdp, gathers) the weights once. Interleaved, so that a frame and its
-            # neutral stay on one device.
-            both = jnp.stack([image, neutral], axis=1).reshape(-1, *image.shape[1:])  # [2B, H, W, C]
-            both = self.encoder(both).reshape(image.shape[0], 2, -1, config.width)  # [B, 2, N, D]
-            tokens, reference = both[:, 0], both[:, 1]
+        if image.shape[-1] != config.in_channels:
+            raise ValueError(
+                f"image has shape {image.shape}; expected (B, height, width, {config.in_channels}), the last being "
+                "model.in_channels."
+            )
+        encoded = None
+        if neutral is not None:
+            if reference is not None:
+                raise ValueError("Both neutral pictures and a reference were given; leave one of them out.")
+            encoded, reference = self._encode_both(image, *self._rows_of_several(neutral, neutral_valid))
+        elif reference is not None:
+            self._check_has_use_for_neutral()
+            reference = reference.rows(image.shape[0])
+        if encoded is None:
+            encoded = self.encoder(self._with_difference(image, reference))  # [B, N, D]
+        tokens = encoded
+        if reference is not None and config.attends:
+            angles = self._angles(image)
+            tokens = self.neutral_attention(encoded, reference.keys, reference.values, reference.valid, angles)
+        return self._read(encoded, tokens, reference)
+
+    def enrol(self, neutral: Float[Array, "B R H W C"], valid: Bool[Array, "B R"] | None = None) -> Reference:
+        """Encodes R neutral pictures of each of B people, once; `valid` says which of them count (all by default)."""
+        neutral, valid = self._rows_of_several(neutral, valid)
+        if not self.config.attends:
+            return self._mean_picture(neutral, valid)
+        encoder = self.encoder if self.neutral_encoder is None else self.neutral_encoder
+        tokens = encoder(neutral.reshape(-1, *neutral.shape[2:]))  # [B*R, N, D]
+        return self._reference(tokens, valid, self._angles(neutral[:, 0]))
+
+    def _rows_of_several(self, neutral: Array, valid: Array | None) -> tuple[Array, Array]:
+        self._check_has_use_for_neutral()
+        neutral = neutral[:, None] if neutral.ndim == 4 else neutral  # [B, R, H, W, C]
+        if valid is None:
+            valid = jnp.ones(neutral.shape[:2], bool)
+        return neutral, valid[:, None] if valid.ndim == 1 else valid
+
+    def _check_has_use_for_neutral(self) -> None:
+        if self.config.neutral == "none":
+            raise ValueError("A neutral reference was given, but model.neutral is 'none'; leave it out.")
+
+    def _encode_both(self, image: Array, neutral: Array, valid: Array) -> tuple[Array | None, Reference]:
+        """The frames' tokens, if they are encoded together with the neutral pictures, and the reference."""
+        if self.config.neutral != "shared":
+            return None, self.enrol(neutral, valid)
+        if neutral.shape[2:] != image.shape[1:]:
+            raise ValueError(
+                f"image {image.shape[1:]} and neutral {neutral.shape[2:]} differ in size; resize one of them, or use "
+                "`enrol` and give its reference."
+            )
+        # One pass over both reads (and, under fsdp, gathers) the weights once. Interleaved, so that a frame and its
+        # neutral pictures stay on one device.
+        both = jnp.concatenate([image[:, None], neutral], axis=1)  # [B, 1 + R, H, W, C]
+        tokens = self.encoder(both.reshape(-1, *both.shape[2:]))  # [B*(1+R), N, D]
+        tokens = tokens.reshape(*both.shape[:2], *tokens.shape[1:])  # [B, 1+R, N, D]
+        neutral_tokens = tokens[:, 1:].reshape(-1, *tokens.shape[2:])  # [B*R, N, D]
+        return tokens[:, 0], self._reference(neutral_tokens, valid, self._angles(image))
+
+    def _reference(self, tokens: Float[Array, "BR N D"], valid: Bool[Array, "B R"], angles: Array | None) -> Reference:
+        keys, values = self.neutral_attention.keys_and_values(tokens, angles)  # [B*R, N, H, K]
+        b, (_, n, d) = valid.shape[0], tokens.shape
+        keys, values = (x.reshape(b, -1, *x.shape[2:]) for x in (keys, values))  # [B, R*N, H, K]
+        return Reference(None, keys, values, tokens.reshape(b, -1, d), jnp.repeat(valid, n, axis=1))
+
+    def _mean_picture(self, neutral: Float[Array, "B R H W C"], valid: Bool[Array, "B R"]) -> Reference:
+        weight = valid / jnp.maximum(valid.sum(axis=1, keepdims=True), 1)  # [B, R]
+        picture = jnp.einsum("br,brhwc->bhwc", weight, neutral, precision=jax.lax.Precision.HIGHEST)
+        return Reference(picture, None, None, None, valid.any(axis=1, keepdims=True))
+
+    def _with_difference(self, image: Array, reference: Reference | None) -> Array:
+        if self.config.neutral != "channels":
+            return image
+        difference = jnp.zeros_like(image)
+        if reference is not None:
+            difference = jnp.where(reference.valid[:, :, None, None], image - reference.picture, 0)
+        return jnp.concatenate([image, difference], axis=-1)  # [B, H, W, 2C]
+
+    def _angles(self, image: Float[Array, "B H W C"]) -> Float[Array, "P K"] | None:
+        config = self.config
+        if config.position != "rope":
+            return None
+        rows, columns = (side // config.patch_size for side in image.shape[1:3])
+        return rope_angles(rows, columns, config.width // config.heads, config.rope_theta)
+
+    def _read(self, encoded: Array, tokens: Float[Array, "B N D"], reference: Reference | None) -> ViTPainOutput:
+        cls_token, patches = tokens[:, 0], tokens[:, self.config.prefix :]
+        maxima = jnp.asarray(AU_MAX)[None, :]
+        found: dict[str, Any] = {"pspi_log_variance": None, "au_logits": None, "heatmap": None, "projected": None}
+        if self.config.heads_layout == "official":
+            found["pspi"] = self.pspi_head(cls_token)
+            found["threshold_logits"] = self.threshold_head(cls_token)
+            found["aus"], found["au_attention"] = self.au_head(patches)
         else:
-            tokens, reference = self.encoder(image), self.neutral_encoder(neutral)
-        angles = rope_angles(config.grid, config.grid, config.width // config.heads, config.rope_theta)
-        difference = self.neutral_attention(tokens, reference, angles)  # [B, N, D]
-        return tokens + jnp.where(neutral_valid[:, None, None], difference, 0)
+            head = self.pspi_head(cls_token, patches)
+            found["pspi"], found["threshold_logits"], found["pspi_log_variance"] = head
+            found["au_logits"], found["au_attention"] = self.au_head(patches)
+            found["aus"] = maxima * jax.nn.sigmoid(found["au_logits"])
+            found["heatmap"] = self.heatmap_head(patches)
+        if self.project is not None:
+            found["projected"] = self.project(patches)
+        return ViTPainOutput(
+            **found,
+            pspi_from_aus=pspi(jnp.clip(found["aus"], 0, maxima)),
+            encoded=encoded,
+            tokens=tokens,
+            cls_token=cls_token,
+            patch_tokens=patches,
+            neutral_tokens=None if reference is None else reference.tokens,
+        )

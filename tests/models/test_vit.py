@@ -7,7 +7,10 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file
 
-from painjax.models.vit import ViT, ViTConfig, attend, patchify, rope_angles, rotate, unpatchify
+from painjax.models.attention import attend
+from painjax.models.config import ViTConfig
+from painjax.models.position import rope_angles, rotate
+from painjax.models.vit import ViT, patchify, unpatchify
 
 DINOV3_TINY = ViTConfig(patch_size=16, width=64, depth=3, heads=4)
 

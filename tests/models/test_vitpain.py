@@ -24,16 +24,19 @@ def make(**changes):
 
 
 def test_shapes_and_start():
-    output = make(project_width=24)(images(0))
+    output = make(project_width=24, neutral="shared", uncertainty=True)(images(0), images(1))
     shapes = {f.name: getattr(output, f.name).shape for f in dataclasses.fields(output)}
     assert shapes == {
-        "pspi": (8,), "aus": (8, 6), "threshold_logits": (8, 3), "heatmap": (8, 16, 16), "patch_tokens": (8, 16, 16),
-        "cls_token": (8, 16), "au_attention": (8, 6, 16), "projected": (8, 16, 24),
+        "pspi": (8,), "pspi_log_variance": (8,), "aus": (8, 6), "au_logits": (8, 6), "pspi_from_aus": (8,),
+        "threshold_logits": (8, 3), "heatmap": (8, 16, 16), "au_attention": (8, 6, 16), "encoded": (8, 21, 16),
+        "tokens": (8, 21, 16), "cls_token": (8, 16), "patch_tokens": (8, 16, 16), "neutral_tokens": (8, 21, 16),
+        "projected": (8, 16, 24),
     }  # fmt: skip
     np.testing.assert_allclose(output.pspi, PSPI_MAX / 2, atol=1)  # the middle of its range, for any input
     np.testing.assert_allclose(np.asarray(output.aus) / AU_MAX, 0.3 * np.ones((8, 6)), atol=0.1)
     np.testing.assert_allclose(output.au_attention.sum(-1), np.ones((8, 6)), atol=1e-6)
-    assert make()(images(0)).projected is None
+    plain = make()(images(0))
+    assert plain.projected is plain.neutral_tokens is plain.pspi_log_variance is None
 
 
 @pytest.mark.parametrize("neutral", NEUTRAL[1:])
