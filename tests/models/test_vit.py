@@ -1,4 +1,4 @@
-"""The encoder against timm's DINOv3 (golden vectors), RoPE against complex numbers, attention against NumPy."""
+"""The encoder against timm's DINOv3 (golden vectors), attention against NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,7 @@ from safetensors.numpy import load_file
 
 from painjax.models.attention import attend
 from painjax.models.config import ViTConfig
-from painjax.models.position import rope_angles, rotate
-from painjax.models.vit import ViT, patchify, unpatchify
+from painjax.models.vit import Block, ViT, patchify, unpatchify
 
 DINOV3_TINY = ViTConfig(patch_size=16, width=64, depth=3, heads=4)
 
@@ -93,23 +92,6 @@ def test_patchify_refuses_what_does_not_divide():
         unpatchify(jnp.zeros((1, 6, 27)), 3, 2, 2)
 
 
-def test_rope_is_rotation_of_complex_pairs():
-    """RoPE written out with complex numbers: pair (k, k + K/2) turns by its angle; prefix tokens stay."""
-    rows, columns, head_dim, theta = 2, 3, 8, 100.0
-    x = np.random.default_rng(0).normal(size=(1, 2 + rows * columns, 1, head_dim)).astype(np.float32)
-    got = np.asarray(rotate(jnp.asarray(x), rope_angles(rows, columns, head_dim, theta)))
-    np.testing.assert_array_equal(got[:, :2], x[:, :2])
-    for n in range(rows * columns):
-        y = (n // columns + 0.5) / rows * 2 - 1
-        z = (n % columns + 0.5) / columns * 2 - 1
-        for k in range(head_dim // 2):
-            centre, j = (y, k) if k < head_dim // 4 else (z, k - head_dim // 4)
-            turn = np.exp(2j * np.pi * centre / theta ** (j / (head_dim // 4)))
-            want = complex(x[0, 2 + n, 0, k], x[0, 2 + n, 0, k + head_dim // 2]) * turn
-            assert got[0, 2 + n, 0, k] == pytest.approx(want.real, abs=1e-5)
-            assert got[0, 2 + n, 0, k + head_dim // 2] == pytest.approx(want.imag, abs=1e-5)
-
-
 def test_attention_is_the_softmax_average():
     rng = np.random.default_rng(0)
     q, k, v = (rng.normal(size=(2, n, 3, 4)).astype(np.float32) for n in (5, 7, 7))
@@ -119,6 +101,29 @@ def test_attention_is_the_softmax_average():
             weights = np.exp(q[b, :, h] @ k[b, :, h].T / 2)
             want = weights / weights.sum(1, keepdims=True) @ v[b, :, h]
             np.testing.assert_allclose(got[b, :, h], want, atol=1e-5)
+
+
+def test_attention_sees_only_the_valid_keys():
+    rng = np.random.default_rng(0)
+    q, k, v = (jnp.asarray(rng.normal(size=(2, n, 3, 4)), jnp.float32) for n in (5, 7, 7))
+    valid = jnp.arange(7)[None, :] < jnp.array([[3], [7]])
+    got = attend(q, k, v, valid)
+    np.testing.assert_allclose(got[0], attend(q[:1], k[:1, :3], v[:1, :3])[0], atol=1e-6)
+    np.testing.assert_allclose(got[1], attend(q, k, v)[1], atol=1e-6)
+    assert np.isfinite(attend(q, k, v, jnp.zeros((2, 7), bool))).all()
+
+
+def test_drop_path_skips_whole_branches_and_keeps_the_mean():
+    config = ViTConfig(patch_size=4, width=16, depth=1, heads=2, layer_scale=1.0, drop_path=0.5, position="none")
+    block = Block(config, rngs=nnx.Rngs(0))
+    x = jnp.broadcast_to(jnp.asarray(np.random.default_rng(0).normal(size=(1, 3, 16)), jnp.float32), (4000, 3, 16))
+    kept = (jnp.abs(block(x, None) - x).max(axis=(1, 2)) == 0).mean()
+    assert kept == pytest.approx(0.25, abs=0.03)  # both branches skipped
+    branch = block._branch(x, block.gamma1)
+    np.testing.assert_allclose(np.unique(np.round(branch[:, 0, 0] / x[0, 0, 0], 5)), [0, 2])
+    np.testing.assert_allclose(branch.mean(axis=0), x[0], atol=0.1)
+    block.eval()
+    np.testing.assert_array_equal(block._branch(x, block.gamma1), x)
 
 
 def test_position_matters():
@@ -145,6 +150,11 @@ def test_bfloat16_stays_close():
         ({"depth": 0}, "model.depth is 0"),
         ({"dropout": 1.0}, "model.dropout"),
         ({"dtype": "float64"}, "model.dtype"),
+        ({"position": "sine"}, "model.position is 'sine'; expected one of rope, learned, none"),
+        ({"position": "learned"}, "model.position_grid is 0"),
+        ({"rope_rescale": 0.5}, "factor of at least 1"),
+        ({"lora_rank": 4, "lora_targets": "attention"}, "matches at least one of patch_embed"),
+        ({"lora_rank": 4, "lora_targets": "("}, "regular expression"),
     ],
 )
 def test_config_names_what_is_wrong(change, message):
