@@ -14,7 +14,7 @@ DATA_DIR = $(or $(TFDS_DATA_DIR),$(HOME)/tensorflow_datasets)
 CONFIG   = --config.data.name=pain3d/$(DATASET) --config.data.data_dir=$(DATA_DIR) $(TRAIN)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: quickstart test install gl lint clean
+.PHONY: quickstart test install install-test gl lint clean
 
 quickstart: install gl
 	@echo "== 1/5 build 3DPain ($(DATASET))"
@@ -33,11 +33,13 @@ quickstart: install gl
 	@for run in teacher student student_supervised; do echo "$$run  $(OUT)/$$run"; done
 	@echo "report   $(OUT)/student/report.html  (open it in a browser)"
 
-test: install gl
+test: install-test gl
 	@$(BIN)/python -m pytest
 
-lint: install
+lint: install-test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+PIP_INSTALL = $(BIN)/python -m pip install --progress-bar=off --quiet --disable-pip-version-check
 
 install: $(VENV)/.installed
 
@@ -45,7 +47,15 @@ $(VENV)/.installed: pyproject.toml
 	@echo "== 0/5 install into $(VENV)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "PainJAX needs Python >= 3.11; name one with PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "Python cannot make virtual environments here: apt-get install python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install --progress-bar=off --quiet --disable-pip-version-check -e '.[generate,test]'
+	@$(PIP_INSTALL) -e '.[generate]'
+	@touch $@
+
+# The tests compare with PyTorch, which is large.
+install-test: $(VENV)/.installed-test
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	@echo "== install what the tests need"
+	@$(PIP_INSTALL) -e '.[generate,test]'
 	@touch $@
 
 # pyrender draws through EGL; on a machine without a GPU that is Mesa's software rasteriser.

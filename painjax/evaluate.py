@@ -26,7 +26,7 @@ from painjax.files import jsonable, write_json
 from painjax.metrics import Predictions, constant_baseline, patch_alignment
 from painjax.models.vit import patchify
 from painjax.models.vitpain import ViTPain, ViTPainOutput
-from painjax.pspi import AU_MAX, AU_NAMES, PSPI_MAX
+from painjax.pspi import AU_MAX, AU_NAMES, PSPI_MAX, au_shares
 from painjax.sharding import create_mesh, put_batch, replicated
 
 NEUTRAL_PROTOCOL = {
@@ -121,12 +121,11 @@ def _predict_batch(
     inputs = prepare(batch, config)
     reference = inputs["neutral"] if neutral and config.model.neutral != "none" else None
     output = nnx.merge(graphdef, state)(inputs["image"], reference)
-    share = inputs["aus"] / jnp.maximum(inputs["aus"].sum(axis=1, keepdims=True), 1e-6)  # [B, A]
     rows = clip_to_range(output) | {
         "pspi_true": inputs["pspi"],
         "aus_true": inputs["aus"],
         "predicted_heat": jax.nn.sigmoid(output.heatmap).mean(axis=-1),  # [B, P]
-        "attention": jnp.einsum("bap,ba->bp", output.au_attention, share),  # [B, P]
+        "attention": jnp.einsum("bap,ba->bp", output.au_attention, au_shares(inputs["aus"])),  # [B, P]
         "heat": patchify(inputs["heatmap"], config.model.patch_size).mean(axis=-1),  # [B, P]
         "index": inputs["index"],
         "identity": inputs["identity"],
@@ -138,7 +137,7 @@ def _predict_batch(
 
 def clip_to_range(output: ViTPainOutput) -> dict[str, Array]:
     """What is reported of a model's output: `pspi` [B] in 0..16, `aus` [B, 6] in their ranges, `threshold_probability`
-    [B, 3]. The heads are linear (see `painjax.models.heads`); here, and only here, they meet the scale's ends."""
+    [B, 3]. PSPI is linear to the end (see `painjax.models.heads`); here, and only here, it meets the scale's ends."""
     return {
         "pspi": jnp.clip(output.pspi, 0, PSPI_MAX),
         "aus": jnp.clip(output.aus, 0, jnp.asarray(AU_MAX)[None, :]),

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
-from painjax.pspi import PSPI_THRESHOLDS
+from painjax.pspi import PSPI_THRESHOLDS, au_shares
 
 Scalar = Float[Array, ""]
 
@@ -72,13 +72,12 @@ def attention_guidance(
     Args:
       attention: each query's distribution over the patches.
       heat: pain heatmap per patch, >= 0, e.g. its mean over the patch.
-      aus: intensities; a unit weighs in the mean attention by its share, and inactive units are left alone.
+      aus: intensities; a unit weighs in the mean attention by its share of the expression (`painjax.pspi.au_shares`).
 
     Rows without heat (neutral frames) ask for nothing and cost 0.
     """
     total = jnp.sum(heat, axis=1, keepdims=True)  # [B, 1]
-    share = aus / jnp.maximum(jnp.sum(aus, axis=1, keepdims=True), 1e-6)  # [B, A]
-    mixed = jnp.einsum("bap,ba->bp", attention, share)  # [B, P]
+    mixed = jnp.einsum("bap,ba->bp", attention, au_shares(aus))  # [B, P]
     goal = heat / jnp.maximum(total, 1e-6)  # [B, P]
     divergence = jnp.sum(jax.scipy.special.xlogy(goal, goal) - goal * jnp.log(mixed + 1e-6), axis=1)  # [B]
     return valid_mean(divergence, valid & (total[:, 0] > 0) & (jnp.sum(aus, axis=1) > 0))

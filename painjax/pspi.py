@@ -5,6 +5,8 @@ Everything in the project that orders action units orders them as `AU_NAMES`; no
 Source: Prkachin & Solomon, "The structure, reliability and validity of pain expression", Pain 139 (2008) 267-274.
 """
 
+import numpy as np
+
 AU_NAMES = ("AU4", "AU6", "AU7", "AU9", "AU10", "AU43")
 AU_MUSCLES = (
     "brow lowerer",
@@ -38,6 +40,20 @@ def pspi(aus):
         )
     au4, au6, au7, au9, au10, au43 = (aus[..., i] for i in range(len(AU_NAMES)))
     return au4 + _larger(au6, au7) + _larger(au9, au10) + au43
+
+
+def au_shares(aus):
+    """Each unit's part in an expression: its fraction of its maximum, over the sum of them; 0 for a face at rest.
+
+    Args:
+      aus: (..., 6) array, NumPy or JAX, intensities in the order of `AU_NAMES`.
+
+    Returns:
+      (..., 6) array of the same library, which sums to 1 or 0.
+    """
+    fractions = aus / np.reshape(np.asarray(AU_MAX, aus.dtype), (1,) * (aus.ndim - 1) + (-1,))
+    total = fractions.sum(axis=-1, keepdims=True)
+    return fractions / (total + (total == 0))
 
 
 def _larger(a, b):

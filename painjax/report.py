@@ -31,7 +31,7 @@ from painjax.metrics import Predictions
 from painjax.models.vit import unpatchify
 from painjax.models.vitpain import ViTPain
 from painjax.overlay import heat_picture, lay_over, spread
-from painjax.pspi import AU_MAX, AU_MUSCLES, AU_NAMES, PSPI_THRESHOLDS
+from painjax.pspi import AU_MAX, AU_MUSCLES, AU_NAMES, PSPI_THRESHOLDS, au_shares
 
 SHEET, WORST = 8, 4  # frames shown
 METRICS = ("mae", "rmse", "pcc", "icc", *(f"auroc@{k}" for k in PSPI_THRESHOLDS))
@@ -124,8 +124,8 @@ def picture_rows(
     output = model(inputs["image"], neutral)
     size, grid = config.model.image_size, config.model.image_size // config.model.patch_size
     said = unpatchify(jax.nn.sigmoid(output.heatmap), config.model.patch_size, grid, grid)[..., 0]  # [K, S, S]
-    share = batch["aus"] / np.maximum(batch["aus"].sum(1, keepdims=True), 1e-6)
-    active = np.where(batch["aus"].sum(1, keepdims=True) > 0, share, 1 / len(AU_NAMES))  # neutral: all queries alike
+    still = batch["aus"].sum(1, keepdims=True) == 0
+    active = np.where(still, 1 / len(AU_NAMES), au_shares(batch["aus"]))  # neutral: all queries alike
     attention = np.einsum("bap,ba->bp", np.asarray(output.au_attention), active)
     reported = jax.device_get(clip_to_range(output))
     rows = []

@@ -70,13 +70,15 @@ def test_feature_alignment():
 
 
 def test_attention_guidance():
-    attention = draw(4, 2, 5) + 0.1
+    attention = draw(4, 6, 5) + 0.1
     attention /= attention.sum(-1, keepdims=True)
-    heat, aus = draw(4, 5, seed=1), np.array([[1, 3], [0, 2], [1, 1], [0, 0]], np.float32)
+    heat = draw(4, 5, seed=1)
+    aus = np.array([[1, 3, 0, 0, 0, 0], [0, 2, 0, 0, 5, 1], [1] * 6, [0] * 6], np.float32)
     rows = []
     for i in (0, 1):  # row 2 is padding, row 3 shows no action unit
         goal = heat[i] / heat[i].sum()
-        mixed = (aus[i][:, None] * attention[i]).sum(0) / aus[i].sum()
+        share = aus[i] / [5, 5, 5, 5, 5, 1]
+        mixed = (share[:, None] * attention[i]).sum(0) / share.sum()
         rows.append(np.sum(goal * np.log(goal / mixed)))
     got = losses.attention_guidance(with_garbage(attention), jnp.asarray(heat), jnp.asarray(aus), VALID)
     assert got == pytest.approx(np.mean(rows), rel=1e-4)

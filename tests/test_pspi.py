@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from painjax.pspi import AU_MAX, AU_NAMES, PSPI_MAX, pspi
+from painjax.pspi import AU_MAX, AU_NAMES, PSPI_MAX, au_shares, pspi
 
 # AU4, AU6, AU7, AU9, AU10, AU43 -> AU4 + max(AU6, AU7) + max(AU9, AU10) + AU43
 BY_HAND = [
@@ -29,6 +29,13 @@ def test_matches_hand_computed_scores(array):
 def test_ranges_agree():
     assert len(AU_NAMES) == len(AU_MAX)
     assert pspi(np.array(AU_MAX)) == PSPI_MAX
+
+
+@pytest.mark.parametrize("array", [np.array, jnp.array])
+def test_shares_count_closed_eyes_as_much_as_any_unit_at_its_maximum(array):
+    aus = array([[5, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0], [1, 2, 3, 4, 0, 0]], dtype="float32")
+    want = [[0.5, 0, 0, 0, 0, 0.5], [0] * 6, [0.1, 0.2, 0.3, 0.4, 0, 0]]
+    np.testing.assert_allclose(np.asarray(au_shares(aus)), want, rtol=1e-6)
 
 
 def test_leading_axes_are_kept():
