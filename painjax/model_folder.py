@@ -36,7 +36,7 @@ _KEYS = ("kind", "model", "preprocessing", "source", "weights_sha256")
 
 @dataclasses.dataclass(frozen=True)
 class ModelFolder:
-    """A model folder in memory: `config` is its config.json, `params` the parameters as nested dicts of NumPy arrays."""
+    """A model folder in memory: `config` is its config.json, `params` nested dicts of NumPy arrays."""
 
     config: dict[str, Any]
     params: dict[str, Any]

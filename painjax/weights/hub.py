@@ -1,0 +1,126 @@
+"""The Hugging Face hub: a repository, pinned to a commit, downloaded file by file or from the cache.
+
+The one place that needs huggingface_hub. Its cache and its environment variables (HF_HOME, HF_TOKEN, HF_HUB_OFFLINE)
+hold as everywhere.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+from absl import logging
+
+from painjax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """The files `names` of a repository at `commit`; `offline` if only the cache is to be used."""
+
+    repository: str
+    commit: str
+    names: tuple[str, ...]
+    offline: bool
+
+    @classmethod
+    def open(cls, repository: str, revision: str | None = None, offline: bool = False) -> "Snapshot":
+        """Looks a repository up, on the hub or (without network, or `offline`) in the cache.
+
+        Raises:
+          UserError: in a sentence for each thing that can be wrong.
+        """
+        library = _library()
+        if offline or library.is_offline_mode():
+            return cls._cached(repository, revision, "the network is switched off (--offline or HF_HUB_OFFLINE)")
+        with _errors(repository, revision):
+            try:
+                info = library.HfApi().model_info(repository, revision=revision)
+                return cls(repository, info.sha, tuple(file.rfilename for file in info.siblings), False)
+            except library.errors.HfHubHTTPError:
+                raise
+            except (library.errors.HTTPError, ConnectionError) as error:
+                found = cls._cached(repository, revision, f"the hub cannot be reached ({error})")
+                logging.warning("The hub cannot be reached; using %s at %s from the cache.", repository, found.commit)
+                return found
+
+    @classmethod
+    def _cached(cls, repository: str, revision: str | None, why: str) -> "Snapshot":
+        library = _library()
+        try:
+            # No pattern: the folder of the snapshot, whatever part of it has been downloaded.
+            folder = library.snapshot_download(repository, revision=revision, local_files_only=True, allow_patterns=[])
+        except library.errors.HFValidationError as error:
+            raise UserError(f"{repository!r} is no id of a repository on the hub: {error}") from error
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{repository}{f' at {revision}' if revision else ''} has not been downloaded before, and {why}. Run "
+                "the command once with network, or download the files elsewhere and give their folder."
+            ) from error
+        folder = Path(folder)
+        names = tuple(path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
+        return cls(repository, folder.name, names, True)
+
+    def fetch(self, name: str) -> Path:
+        """The path of a file in the cache, downloaded if it is not there.
+
+        Raises:
+          UserError: if it cannot be had.
+        """
+        library = _library()
+        with _errors(self.repository, self.commit):
+            try:
+                path = library.hf_hub_download(
+                    self.repository, name, revision=self.commit, local_files_only=self.offline
+                )
+            except library.errors.LocalEntryNotFoundError as error:
+                what = "has not been downloaded before" if self.offline else "could not be downloaded"
+                raise UserError(
+                    f"{name} of {self.repository} at {self.commit} {what}: {_first_line(error)} Run the command again "
+                    "with network, or download the files elsewhere and give their folder."
+                ) from error
+        return Path(path)
+
+
+@contextlib.contextmanager
+def _errors(repository: str, revision: str | None) -> Iterator[None]:
+    """Says in a sentence what the hub refused."""
+    errors = _library().errors
+    page = f"https://huggingface.co/{repository}"
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise UserError(
+            f"{repository} is gated: its licence must be accepted first. Open {page}, accept the terms, then log in "
+            "with `huggingface-cli login` (or `hf auth login`), or set HF_TOKEN to a token of that account."
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise UserError(
+            f"There is no repository {repository} on the hub that you may see ({page}). Check its spelling; if it is "
+            "private, log in with `huggingface-cli login` or set HF_TOKEN."
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise UserError(f"{repository} has no revision {revision!r}; {page}/commits/main lists them.") from error
+    except errors.EntryNotFoundError as error:
+        raise UserError(f"{repository} at {revision} lacks a file that it lists: {_first_line(error)}") from error
+    except errors.HFValidationError as error:
+        raise UserError(f"{repository!r} is no id of a repository on the hub: {_first_line(error)}") from error
+    except errors.HfHubHTTPError as error:
+        raise UserError(f"The hub refused {repository}: {_first_line(error)} Try again later.") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _library() -> ModuleType:
+    try:
+        import huggingface_hub
+        import huggingface_hub.errors
+    except ImportError as error:
+        raise UserError(
+            "Weights on the hub need huggingface_hub: pip install 'painjax[hub]'. Or download the files with a browser "
+            "and give their folder."
+        ) from error
+    return huggingface_hub
