@@ -1,6 +1,8 @@
 """Checkpoints: saved without stopping the training, restored exactly, on whatever devices there are.
 
-The only file that knows Orbax. A working directory W holds `W/config.json` and `W/checkpoints/<step>/`.
+The only file that knows Orbax. A working directory W holds `W/config.json` and `W/checkpoints/<step>/`. A checkpoint
+holds what trains; weights that LoRA leaves alone are read from `config.pretrained`, whose hash is in the checkpoint.
+Wherever a trained model is asked for, a model folder (`painjax.model_folder`) will do as well.
 """
 
 import dataclasses
@@ -19,15 +21,33 @@ import jax
 import orbax.checkpoint as ocp
 from absl import logging
 from flax import nnx
+from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 from orbax.checkpoint import checkpoint_managers
 
+from painjax import pretrained
 from painjax.errors import UserError
+from painjax.model_folder import ModelFolder, build_model, is_model_folder, read_model_folder
+from painjax.models import lora
 from painjax.models.vitpain import ViTPain
-from painjax.state import TrainState, make_model
+from painjax.state import TrainState, model_outline, place
 
 _FOLDER = "checkpoints"
 METRIC = "pspi_mae"  # what 'best' means: lowest on the validation split
+_FOLDER_STEP = 0  # of a model folder, which knows no steps
+# What a model folder that does not say how it was trained is evaluated with.
+_FOLDER_DEFAULTS = {
+    "seed": 0,
+    "batch_size": 32,
+    "data": {
+        "name": "pain3d/quick",
+        "data_dir": None,
+        "train_split": "train",
+        "validation_split": "validation",
+        "input": "image",
+    },
+    "loss": {},
+}
 # What reading a truncated, emptied or half-deleted checkpoint has been seen to raise.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError)
 
@@ -73,7 +93,7 @@ class Checkpoints:
         """Starts saving; returns once the arrays are copied, so that the state may be donated.
 
         Args:
-          state: what to save; its teacher is not saved, it has its own working directory.
+          state: what to save; of it what trains, because the rest has a working directory or model folder of its own.
           position: where the run stands beside the state, such as the data iterator's; fit for JSON.
           score: `METRIC` of this state, if it has been validated; else it is never the best.
         """
@@ -122,11 +142,14 @@ class Checkpoints:
 
 
 def read_config(workdir: str | os.PathLike) -> ConfigDict:
-    """The configuration that the model in `workdir` was trained with.
+    """The configuration that the model in `workdir`, a training run or a model folder, was trained with.
 
     Raises:
       FileNotFoundError: if no training has been started there.
+      UserError: if it is a model folder that cannot be read.
     """
+    if is_model_folder(workdir):
+        return _folder_config(read_model_folder(workdir))
     path = Path(workdir) / "config.json"
     if not path.exists():
         raise FileNotFoundError(_no_checkpoint(workdir, f"it has no {path.name}"))
@@ -134,46 +157,68 @@ def read_config(workdir: str | os.PathLike) -> ConfigDict:
 
 
 def restore_model(workdir: str | os.PathLike) -> tuple[ViTPain, ConfigDict, int]:
-    """The best model of a working directory by `METRIC`, or its last one if none has been validated.
+    """The best model of a working directory by `METRIC`, or its last one if none has been validated; or a model folder.
 
     Returns:
-      The model in evaluation mode, its configuration, and the step it was saved at.
+      The model in evaluation mode, its configuration, and the step it was saved at. The configuration of a model folder
+      has `model`, `data`, `loss`, `batch_size` and `seed`, of the training where the folder knows it; its step is 0.
 
     Raises:
       FileNotFoundError: if there is no checkpoint.
-      UserError: if it cannot be read.
+      UserError: if it, or the pretrained weights that it stands on, cannot be read.
     """
+    if is_model_folder(workdir):
+        folder = read_model_folder(workdir)
+        config = _folder_config(folder)
+        return build_model(folder), config, _FOLDER_STEP
     config = read_config(workdir)
     step = best_step(workdir)
-    model = make_model(config)
+    graphdef, shapes, rest = model_outline(config)
+    model = nnx.merge(graphdef, restore_params(workdir, step, shapes), rest)
     model.eval()
-    nnx.update(model, restore_params(workdir, step, nnx.to_pure_dict(nnx.state(model, nnx.Param))))
     return model, config, step
 
 
 def restore_params(workdir: str | os.PathLike, step: int, like: dict[str, Any]) -> dict[str, Any]:
-    """The model's parameters as saved in `workdir` at `step`, laid out as the arrays of `like`.
+    """All parameters of the model of `workdir` at `step`, laid out as `like`: arrays, or shapes with a sharding.
 
     Raises:
-      UserError: if they cannot be read.
+      UserError: if they, or the pretrained weights that they stand on, cannot be read.
     """
+    if is_model_folder(workdir):
+        return place(like, flatten_dict(read_model_folder(workdir).params, sep="/"))
+    config = read_config(workdir)
+    like, rank = flatten_dict(like, sep="/"), config.model.get("lora_rank", 0)
+    trained = {path: value for path, value in like.items() if lora.trains(path, rank)}
+    arguments = ocp.args.Composite(
+        params=_restore_like(unflatten_dict(trained, sep="/")), position=ocp.args.JsonRestore()
+    )
     with _manager(workdir, create=False) as manager:
         try:
-            return manager.restore(step, args=ocp.args.Composite(params=_restore_like(like))).params
+            saved = manager.restore(step, args=arguments)
         except _DAMAGE as error:
             raise UserError(
                 f"The checkpoint {Path(workdir) / _FOLDER / str(step)} cannot be read: "
                 f"{textwrap.shorten(str(error), 200, placeholder=' ...')} Remove that folder and run the training "
                 "command again; it goes on from the checkpoint before."
             ) from error
+    params = flatten_dict(saved.params, sep="/")
+    frozen = {path: value for path, value in like.items() if path not in params}
+    if frozen:
+        weights = _weights_of(workdir, config, saved.position["pretrained"])
+        arrays = pretrained.arrange(weights, config, {path: value.shape for path, value in like.items()})
+        params |= flatten_dict(place(unflatten_dict(frozen, sep="/"), arrays), sep="/")
+    return unflatten_dict(params, sep="/")
 
 
 def best_step(workdir: str | os.PathLike) -> int:
-    """The saved step with the lowest `METRIC`; the last one if none has been validated.
+    """The saved step with the lowest `METRIC`; the last one if none has been validated; 0 for a model folder.
 
     Raises:
       FileNotFoundError: if there is no checkpoint.
     """
+    if is_model_folder(workdir):
+        return _FOLDER_STEP
     if not (Path(workdir) / _FOLDER).is_dir():
         raise FileNotFoundError(_no_checkpoint(workdir, f"it has no {_FOLDER}"))
     with _manager(workdir, create=False) as manager:
@@ -183,6 +228,34 @@ def best_step(workdir: str | os.PathLike) -> int:
         raise FileNotFoundError(_no_checkpoint(workdir, "no step has been saved yet"))
     # Of equals, such as steps that were never validated, the last one.
     return min(scores, key=lambda step: (scores[step], -step))
+
+
+def _weights_of(workdir: str | os.PathLike, config: ConfigDict, reference: dict[str, str]) -> pretrained.Pretrained:
+    advice = f'Write the folder that holds them now into "pretrained" of {Path(workdir) / "config.json"}.'
+    if not is_model_folder(config.pretrained):
+        raise UserError(
+            f"The model in {workdir} stands on the pretrained weights {reference['weights_sha256'][:12]}... (SHA-256) "
+            f"of {config.pretrained}, where there is no model folder any more. {advice}"
+        )
+    weights = pretrained.read(config.pretrained)
+    pretrained.check_same(weights, reference, advice)
+    return weights
+
+
+def _folder_config(folder: ModelFolder) -> ConfigDict:
+    """An experiment for a model that no training of ours needs to have made: the recorded one, or defaults."""
+    if folder.config["kind"] != "vitpain":
+        raise UserError(
+            f"This model folder holds an encoder without heads ({folder.config['source']['from']}), which cannot tell "
+            "pain. Train with it: painjax train --config=configs/student_lora.py --config.pretrained=FOLDER."
+        )
+    config = ConfigDict(_FOLDER_DEFAULTS)
+    config.update(folder.config.get("experiment") or {})
+    config.model = ConfigDict(folder.config["model"])
+    preprocessing = folder.config["preprocessing"]
+    if config.data.input == "image":
+        config.data.image_mean, config.data.image_std = tuple(preprocessing["mean"]), tuple(preprocessing["std"])
+    return config
 
 
 def _manager(workdir: str | os.PathLike, **options: Any) -> ocp.CheckpointManager:

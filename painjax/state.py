@@ -1,19 +1,22 @@
 """The train state: everything that a step reads and changes, made once, placed on the mesh, and the step itself."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.sharding import Mesh
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from painjax import objectives, sharding
 from painjax.data.transforms import prepare
+from painjax.models import lora
 from painjax.models.vitpain import ViTPain, ViTPainConfig
 from painjax.optim import make_optimizer
 
@@ -24,9 +27,10 @@ class TrainState:
     """What training changes, and what it needs beside it.
 
     Arrays are kept as plain dicts, which `jax.jit` dispatches five times faster than `nnx.State`s; `graphdef` puts them
-    back into modules. `params` and `opt_state` change with every step. `frozen` holds the teacher's weights ({} without
-    a teacher). `rng` holds the modules' random streams as they were at step 0: the streams of step k follow from k, so
-    that there is nothing to save. The same class holds shapes or shardings in place of the arrays.
+    back into modules. `params` and `opt_state` change with every step. `frozen` holds the weights that do not: under
+    'teacher' the teacher's, under 'model' those that LoRA leaves alone; {} without either. `rng` holds the modules'
+    random streams as they were at step 0: the streams of step k follow from k, so that there is nothing to save. The
+    same class holds shapes or shardings in place of the arrays.
     """
 
     step: Any
@@ -35,6 +39,11 @@ class TrainState:
     frozen: Any
     rng: Any
     graphdef: nnx.GraphDef = dataclasses.field(metadata={"static": True})
+
+    def model_params(self) -> dict[str, Any]:
+        """All parameters of the model, trained and frozen, by path: {'encoder/norm/scale': array}."""
+        parts = (part.get("model", {}) for part in (self.params, self.frozen))
+        return {path: value for part in parts for path, value in flatten_dict(part, sep="/").items()}
 
     def model(self) -> ViTPain:
         """The model, in evaluation mode, sharing this state's arrays: use it before the next step donates them."""
@@ -48,15 +57,35 @@ def make_model(config: ConfigDict) -> ViTPain:
     return ViTPain(ViTPainConfig(**config.model), rngs=nnx.Rngs(config.seed))
 
 
+def model_outline(config: ConfigDict) -> tuple[nnx.GraphDef, dict[str, Any], dict[str, Any]]:
+    """The model for `config.model` before it has weights, so that restoring does not draw random ones first.
+
+    Returns:
+      The graph; the parameters as shapes on this process's first device; the rest (random streams). With arrays in the
+      place of the shapes, `nnx.merge(graph, params, rest)` is the model.
+    """
+
+    def split() -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
+        return nnx.split(make_model(config), nnx.Param, ...)
+
+    graphdef, params, _ = nnx.eval_shape(split)
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), nnx.to_pure_dict(params))
+    # Under jit the parameters, which nobody asks for here, are never made.
+    return graphdef, shapes, nnx.to_pure_dict(jax.jit(lambda: split()[2])())
+
+
 def create_state(
     config: ConfigDict, mesh: Mesh, teacher_config: ConfigDict | None = None
 ) -> tuple[TrainState, TrainState, optax.GradientTransformation]:
     """Makes the state of step 0, each array created in place on the mesh.
 
+    All weights are random; what was trained before (`config.pretrained`, the teacher) is put in their place next.
+
     Args:
       config: the experiment.
       mesh: where to put it.
-      teacher_config: the teacher's experiment, when there is one; its weights are random here, restore them next.
+      teacher_config: the teacher's experiment, when there is one.
 
     Returns:
       The state, its shardings (a TrainState of NamedShardings), and the optimizer.
@@ -65,13 +94,19 @@ def create_state(
       UserError: if a parameter does not divide over the mesh, or matches not exactly one optimizer group.
     """
 
+    rank = config.model.get("lora_rank", 0)
+
+    def is_trained(path: tuple, variable: Any) -> bool:
+        inside, *rest = path
+        return inside == "model" and isinstance(variable, nnx.Param) and lora.trains("/".join(map(str, rest)), rank)
+
     def split() -> tuple[nnx.GraphDef, nnx.State, nnx.State, nnx.State]:
         modules = {"model": make_model(config)}
         modules["model"].train()
         if teacher_config is not None:
             modules["teacher"] = make_model(teacher_config)
             modules["teacher"].eval()
-        return nnx.split(modules, _is_trained, nnx.Param, ...)
+        return nnx.split(modules, is_trained, nnx.Param, ...)
 
     # The graph holds no arrays, so it is taken from an abstract run, which allocates nothing.
     abstract = {}
@@ -109,6 +144,32 @@ def create_state(
     return jax.jit(build, out_shardings=shardings)(), shardings, optimizer
 
 
+def replace_params(state: TrainState, arrays: Mapping[str, np.ndarray]) -> TrainState:
+    """`state` with `arrays` (by path, as of `TrainState.model_params`) in place of the model's own parameters.
+
+    Every device receives its part of each array and nothing else.
+    """
+
+    def replace(tree: dict[str, Any]) -> dict[str, Any]:
+        return tree | {"model": place(tree["model"], arrays)} if "model" in tree else tree
+
+    return dataclasses.replace(state, params=replace(state.params), frozen=replace(state.frozen))
+
+
+def place(like: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The nested dict `like` with `arrays` (by path) in place of its own, each laid out as the one that it replaces."""
+
+    def laid_out(path: str, old: Array) -> Array:
+        if path not in arrays:
+            return old
+        # A copy, because on CPU JAX would share the memory, and the state is donated.
+        return jax.make_array_from_callback(
+            old.shape, old.sharding, lambda index: np.array(arrays[path][index], old.dtype)
+        )
+
+    return unflatten_dict({path: laid_out(path, old) for path, old in flatten_dict(like, sep="/").items()}, sep="/")
+
+
 def make_train_step(
     config: ConfigDict, optimizer: optax.GradientTransformation, shardings: TrainState, mesh: Mesh
 ) -> Callable[[TrainState, dict[str, Array]], tuple[TrainState, dict[str, Array]]]:
@@ -141,10 +202,6 @@ def make_train_step(
         in_shardings=(shardings, sharding.batch_sharding(mesh)),
         out_shardings=(shardings, everywhere),
     )
-
-
-def _is_trained(path: tuple, variable: Any) -> bool:
-    return path[0] == "model" and isinstance(variable, nnx.Param)
 
 
 def _streams_of_step(rng: dict[str, Any], step: Array) -> dict[str, Any]:

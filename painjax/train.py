@@ -1,5 +1,6 @@
 """Training: one function, read from top to bottom."""
 
+import dataclasses
 import json
 import math
 import os
@@ -12,20 +13,28 @@ from absl import logging
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from painjax import sharding
+from painjax import pretrained, sharding
 from painjax.checkpoint import Checkpoints, best_step, read_config, restore_params
 from painjax.data.pipeline import train_batches
 from painjax.data.transforms import NORMALISATION
 from painjax.errors import UserError
 from painjax.evaluate import predict_split
 from painjax.files import write_atomically
+from painjax.models import lora
 from painjax.models.vitpain import ViTPainConfig
 from painjax.optim import learning_rate
-from painjax.state import create_state, make_train_step
+from painjax.state import TrainState, create_state, make_train_step, replace_params
 from painjax.training_log import Meter, MetricsLog
 
-# Settings that a resumed run may change: they say where, how often and how fast, not what is computed.
-_FREE = ("mesh.", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "data.data_dir")
+# Settings that a resumed run may change: they say where, how often and how fast, not what is computed. Pretrained
+# weights are told by their hash, wherever they lie.
+_FREE = ("mesh.", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "data.data_dir", "pretrained")
+# What settings mean that a configuration, such as one written by an earlier version, does not have.
+_UNSET = {"pretrained": ""} | {
+    f"model.{field.name}": field.default
+    for field in dataclasses.fields(ViTPainConfig)
+    if field.default is not dataclasses.MISSING
+}
 
 
 def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
@@ -44,6 +53,8 @@ def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
     workdir = Path(workdir)
 
     # ---------------------------------------------------------------- refuse early
+    weights = pretrained.read(config.pretrained) if config.get("pretrained") else None
+    config = pretrained.complete(config, weights)
     _check_settings(config)
     mesh = sharding.create_mesh(config.mesh.to_dict())
     sharding.check_batch_size(config.batch_size, mesh)
@@ -58,16 +69,24 @@ def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
         # ------------------------------------------------------------ data, model, optimizer
         batches = train_batches(config)
         state, shardings, optimizer = create_state(config, mesh, teacher_config)
+        if weights is not None:
+            state = _start_from(weights, config, state)
+        logging.info("Parameters: %d trained, %d frozen.", _count(state.params), _count(state.frozen.get("model")))
         if teacher_config is not None:
             state.frozen["teacher"] = restore_params(config.teacher, teacher_step, state.frozen["teacher"])
             logging.info("Teacher: %s at step %d.", config.teacher, teacher_step)
         train_step = make_train_step(config, optimizer, shardings, mesh)
         rate = learning_rate(config)
 
+        stands_on = {"teacher_step": teacher_step, "pretrained": weights.reference() if weights is not None else None}
+
         # ------------------------------------------------------------ resume
         resumed = checkpoints.restore(state)
         if resumed is not None:
             state, position = resumed
+            pretrained.check_same(
+                weights, position.get("pretrained"), "Give the right ones with --config.pretrained=FOLDER."
+            )
             if position["teacher_step"] != teacher_step:
                 raise UserError(
                     f"{workdir} learned from step {position['teacher_step']} of {config.teacher}, whose best step is "
@@ -106,7 +125,8 @@ def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
                 score = summary["pspi"]["mae"]
             if saving:
                 with meter.paused():
-                    checkpoints.save(state, {"data": batches.get_state(), "teacher_step": teacher_step}, score)
+                    position = {"data": batches.get_state()} | stands_on
+                    checkpoints.save(state, position, score)
             if stopping and not last:
                 logging.warning("Told to stop: saved step %d. The same command goes on from there.", step)
                 return step
@@ -114,10 +134,23 @@ def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
     return config.steps
 
 
+def _start_from(weights: pretrained.Pretrained, config: ConfigDict, state: TrainState) -> TrainState:
+    """The state with the pretrained weights in the place of random ones."""
+    shapes = {path: value.shape for path, value in state.model_params().items()}
+    arrays = pretrained.arrange(weights, config, shapes)
+    new = sorted({path.split("/")[0] for path in shapes.keys() - arrays.keys() if not path.endswith(lora.ADAPTER)})
+    logging.info("Pretrained weights: %s; new: %s.", weights.folder, ", ".join(new) or "nothing")
+    return replace_params(state, arrays)
+
+
+def _count(arrays: Any) -> int:
+    return sum(array.size for array in jax.tree.leaves(arrays))
+
+
 def _check_settings(config: ConfigDict) -> None:
     """Refuses values of the right type that no training can run with."""
     try:
-        ViTPainConfig(**config.model)
+        model = ViTPainConfig(**config.model)
     except ValueError as error:
         raise UserError(f"config.{error}") from error
     wrong = []
@@ -133,6 +166,17 @@ def _check_settings(config: ConfigDict) -> None:
         wrong.append(f"config.data.input is {kind!r}; expected {' or '.join(map(repr, NORMALISATION))}")
     elif (channels := len(NORMALISATION[kind].mean)) != config.model.in_channels:
         wrong.append(f"config.model.in_channels is {config.model.in_channels}; expected {channels}, of {kind!r}")
+    if model.lora_rank and not config.get("pretrained"):
+        wrong.append(
+            f"config.model.lora_rank is {model.lora_rank} and config.pretrained empty; expected a model folder whose "
+            "encoder the adapters change, or lora_rank 0"
+        )
+    elif model.lora_rank and model.neutral == "channels" and not model.adapts("patch_embed"):
+        wrong.append(
+            "config.model.neutral is 'channels', and LoRA leaves the patch embedding alone, which would never learn to "
+            "see the neutral reference; expected neutral 'shared' or 'separate', or lora_targets that match "
+            "'patch_embed'"
+        )
     if wrong:
         raise UserError(f"{'; '.join(wrong)}. Change these settings.")
 
@@ -167,7 +211,7 @@ def _check_same_experiment(config: ConfigDict, workdir: Path) -> None:
     """Refuses to go on with a changed experiment; says what has changed where that is harmless."""
     if not (workdir / "config.json").exists():
         return
-    before, now = _flat(read_config(workdir)), _flat(ConfigDict(json.loads(_as_json(config))))
+    before, now = (_UNSET | _flat(each) for each in (read_config(workdir), ConfigDict(json.loads(_as_json(config)))))
     changed = {
         name: f"{name}: {before.get(name, 'absent')} -> {now.get(name, 'absent')}"
         for name in sorted(before.keys() | now.keys())
