@@ -262,7 +262,7 @@ class ViTPain(nnx.Module):
             return image
         difference = jnp.zeros_like(image)
         if reference is not None:
-            difference = jnp.where(reference.valid[:, :, None, None], image - reference.picture, 0)
+            difference = jnp.where(reference.valid[:, :, None, None], image - reference.picture, difference)
         return jnp.concatenate([image, difference], axis=-1)  # [B, H, W, 2C]
 
     def _angles(self, image: Float[Array, "B H W C"]) -> Float[Array, "P K"] | None:
