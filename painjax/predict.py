@@ -1,209 +1,221 @@
-"""Prediction for pictures on disk: one image or a folder of them, with or without a neutral reference.
+"""The command `predict`: pictures, videos and folders of both, as JSON, a table and overlay pictures.
 
-`painjax predict --workdir=W --image=face.jpg [--neutral=calm.jpg] [--output=DIR]`
+`painjax predict --workdir=W --image=face.jpg [--neutral=calm.jpg] [--output=DIR] [--table=FILE.csv]`; in Python, use
+`Predictor` and `painjax.pictures`.
 """
 
-import functools
+import contextlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from jaxtyping import Array, Float, UInt8
-from ml_collections import ConfigDict
-from PIL import Image, ImageOps
+from PIL import Image
 from tqdm import tqdm
 
-from painjax import checkpoint
-from painjax.data.transforms import Normalisation, normalisation, normalise
+from painjax import pictures, video
 from painjax.errors import UserError
-from painjax.evaluate import clip_to_range
 from painjax.files import write_atomically
-from painjax.models.vit import unpatchify
 from painjax.overlay import lay_over, spread
+from painjax.pictures import NoFaceError, PathLike, Picture, find_files, load_crop
+from painjax.prediction_table import PredictionTable
+from painjax.predictor import Prediction, Predictions, Predictor, VideoPlace, video_frames
 from painjax.pspi import AU_NAMES, PSPI_THRESHOLDS
 
-PathLike = str | os.PathLike
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-MAX_ASPECT = 3.0  # longer strips than this are no portrait
-MIN_SIDE = 32  # pixels: less holds no expression
-# What Pillow has been seen to raise for truncated, mislabelled, absurdly large or foreign files.
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-
-
-class Picture(NamedTuple):
-    """A square uint8 picture of the model's size, and what had to be done to make it one."""
-
-    pixels: UInt8[np.ndarray, "S S C"]
-    warnings: list[str]
+__all__ = ["Prediction", "Predictions", "Predictor", "main"]
 
 
 def main(
-    workdir: PathLike, image: PathLike, neutral: PathLike | None = None, output: PathLike | None = None
-) -> dict[str, list[dict[str, Any]]]:
-    """Predicts PSPI and action units of `image`, a file or a folder of jpg, png and webp files.
+    workdir: PathLike,
+    image: PathLike,
+    neutral: PathLike | Sequence[PathLike] | None = None,
+    output: PathLike | None = None,
+    table: PathLike | None = None,
+    *,
+    crop: str = "centre",
+    every: int = 1,
+    fps: float | int | None = None,
+    batch_size: int | None = None,
+) -> dict[str, Any]:
+    """Predicts PSPI and action units of `image`: a picture, a video, or a folder of both.
 
     Args:
-      workdir: of a trained model.
+      workdir: a training run or a model folder.
       image: file, or folder (not searched below its first level).
-      neutral: a picture of the same person at rest, for all images; only for a model that can use one.
-      output: folder for one overlay picture per image: the face, the predicted pain heatmap, the AU queries' attention.
+      neutral: pictures of the same person at rest, or folders of them, for all images; only for a model that can use
+        them.
+      output: folder for one overlay picture per image or frame: the face, the predicted pain heatmap, the AU queries'
+        attention.
+      table: .csv or .parquet file for one row per image or frame (see `painjax.prediction_table`).
+      crop: 'centre', 'none' or 'module:function' (see `PictureReader`).
+      every: of a video, look at each `every`-th frame.
+      fps: of a video, look at no more than this many frames per second.
+      batch_size: pictures per batch; as in training by default.
 
     Returns:
-      `predictions`: one dict per image with `image` (path), `pspi`, `aus` by name, `thresholds` (probability of PSPI
-      >= 1, 2, 3) and `warnings`; `errors`: {image, error} for every file of a folder that could not be used.
+      `predictions`: one dict per image or frame with `image` (path), for frames `frame` and `time_s`, `pspi`,
+      `pspi_std`, `pspi_from_aus`, `aus` by name, `thresholds` (probability of PSPI >= 1, 2, 3) and `warnings`; with a
+      table, the frames of videos are in the table only. In a frame without a face every number is None. `videos`: one
+      dict per video with `video`, `frames`, `frames_without_face`, `mean_pspi`, `max_pspi` and `max_pspi_time_s`.
+      `errors`: {image, error} for every file of a folder that could not be used, and for a video that breaks off.
 
     Raises:
-      UserError: if the image, or the neutral reference, cannot be used, or a folder holds no image.
-      FileNotFoundError: if `workdir` has no checkpoint.
+      UserError: if the image, or a neutral reference, cannot be used, a folder holds none, or an option is wrong.
+      FileNotFoundError: if `workdir` has no trained model.
     """
-    paths = find_images(image)
-    model, config, _ = checkpoint.restore_model(workdir)
-    if neutral is not None and config.model.neutral == "none":
-        raise UserError(
-            f"The model in {workdir} was trained without neutral references (config.model.neutral = 'none') and cannot "
-            "use one; leave out --neutral, or take a model trained with --config.model.neutral=channels."
+    files = find_files(image, (*pictures.SUFFIXES, *video.SUFFIXES))
+    neutral = [neutral] if isinstance(neutral, str | os.PathLike) else neutral or []
+    neutral = [file for path in neutral for file in find_files(path)]
+    crop_function = load_crop(crop)
+    video.check_sampling(every, fps)
+    with PredictionTable(table) if table else contextlib.nullcontext() as rows:
+        predictor = Predictor(workdir, batch_size=batch_size, crop=crop_function)
+        calm = [predictor.read(file) for file in neutral]
+        session = _Session(rows, Path(output) if output else None, calm, is_folder=Path(image).is_dir())
+        found = predictor.stream(
+            session.sources(files, every, fps),
+            predictor.enrol(calm) if calm else None,
+            heatmap=output is not None and predictor.config.heads_layout != "official",
+            attention=output is not None,
         )
-    reference = read_picture(neutral, config) if neutral is not None else None
-    result: dict[str, list[dict[str, Any]]] = {"predictions": [], "errors": []}
-    progress = tqdm(total=len(paths), desc="predict", unit="image", leave=False, disable=None)
-    for start in range(0, len(paths), config.batch_size):
-        batch = []
-        for path in paths[start : start + config.batch_size]:
+        total = _expected(files, every, fps)
+        for place, result in tqdm(found, "predict", total, unit="image", leave=False, disable=None):
+            session.add(place, result)
+    return session.result()
+
+
+class _Session:
+    """What one command has found so far."""
+
+    def __init__(self, table: PredictionTable | None, output: Path | None, calm: list[Picture], *, is_folder: bool):
+        self._table = table
+        self._output = output
+        self._is_folder = is_folder
+        self._reference_warnings = [warning for picture in calm for warning in picture.warnings]
+        self._predictions: list[dict[str, Any]] = []
+        self._videos: dict[Path, dict[str, Any]] = {}
+        self._errors: dict[Path, str] = {}
+
+    def sources(
+        self, files: list[Path], every: int, fps: float | int | None
+    ) -> Iterator[tuple[Path | VideoPlace, Path | np.ndarray]]:
+        """Everything to look at; a video that breaks off is noted, and keeps the frames before that."""
+        for file in files:
+            if not video.is_video(file):
+                yield file, file
+                continue
+            read = False
             try:
-                batch.append((path, read_picture(path, config)))
+                for place_and_pixels in video_frames(file, every, fps):
+                    read = True
+                    yield place_and_pixels
             except UserError as error:
-                if not Path(image).is_dir():
+                if not (read or self._is_folder):
                     raise
-                result["errors"].append({"image": str(path), "error": str(error)})
-        for (path, picture), prediction in zip(batch, _predict(model, config, batch, reference), strict=True):
-            warnings = picture.warnings + (reference.warnings if reference else [])
-            result["predictions"].append({"image": str(path)} | _record(prediction) | {"warnings": warnings})
-            if output is not None:
-                _save_overlay(Path(output) / f"{path.name}.overlay.png", picture, prediction)
-        progress.update(len(paths[start : start + config.batch_size]))
-    progress.close()
-    return result
+                self._errors[file] = str(error)
+
+    def add(self, place: Path | VideoPlace, found: Prediction | UserError) -> None:
+        in_video = isinstance(place, VideoPlace)
+        path = place.path if in_video else place
+        if isinstance(found, UserError) and not (in_video and isinstance(found, NoFaceError)):
+            if not self._is_folder:
+                raise found
+            self._errors.setdefault(path, str(found))  # the first of a video's frames speaks for all
+            return
+        row = {"image": str(path)} | ({"frame": place.frame, "time_s": place.time_s} if in_video else {})
+        row |= _without_face(found) if isinstance(found, UserError) else _record(found)
+        row["warnings"] = row["warnings"] + self._reference_warnings
+        if in_video:
+            self._summarise(place, found)
+        if self._table is not None:
+            self._table.append(_flat(row))
+        if self._table is None or not in_video:
+            self._predictions.append(row)
+        if self._output is not None and isinstance(found, Prediction):
+            name = f"{path.name}.{place.frame:06d}" if in_video else path.name
+            _save_overlay(self._output / f"{name}.overlay.png", found)
+
+    def result(self) -> dict[str, Any]:
+        return {
+            "predictions": self._predictions,
+            "videos": [_finished(path, counts) for path, counts in self._videos.items()],
+            "errors": [{"image": str(path), "error": error} for path, error in self._errors.items()],
+        }
+
+    def _summarise(self, place: VideoPlace, found: Prediction | UserError) -> None:
+        counts = self._videos.setdefault(place.path, {"frames": 0, "faces": 0, "sum": 0.0, "max": (-1.0, None)})
+        counts["frames"] += 1
+        if isinstance(found, Prediction):
+            counts["faces"] += 1
+            counts["sum"] += float(found.pspi)
+            counts["max"] = max(counts["max"], (float(found.pspi), place.time_s), key=lambda pair: pair[0])
 
 
-def find_images(path: PathLike) -> list[Path]:
-    """The file itself, or the images of a folder in the order of their names.
-
-    Raises:
-      UserError: if there is no such path or no image in the folder.
-    """
-    path = Path(path)
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise UserError(f"There is no image {path}. Give an existing file or folder with --image.")
-    found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-    if not found:
-        raise UserError(f"The folder {path} holds no image; expected files that end in {', '.join(SUFFIXES)}.")
-    return found
+def _expected(files: list[Path], every: int, fps: float | int | None) -> int | None:
+    """How many pictures and frames there will be, if every file says."""
+    counts = []
+    for file in files:
+        try:
+            counts.append(video.expected_frames(file, every=every, fps=fps) if video.is_video(file) else 1)
+        except UserError:  # reported when it is read
+            counts.append(0)
+    return None if None in counts else sum(counts)
 
 
-def read_picture(path: PathLike, config: ConfigDict) -> Picture:
-    """Reads a picture upright, cuts the square from its middle and scales it to the model's size.
-
-    Raises:
-      UserError: if it cannot be read, or cannot be a portrait (too small or too long).
-    """
-    path, size = Path(path), config.model.image_size
-    try:
-        with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file).convert("RGB" if config.data.input == "image" else "L")
-    except _UNREADABLE as error:
-        raise UserError(
-            f"The image {path} cannot be read ({str(error).strip() or type(error).__name__}). Expected a complete jpg, "
-            "png or webp file; open it in an image viewer, and export it again if it shows."
-        ) from error
-    width, height = picture.size
-    short, long = sorted(picture.size)
-    if short < MIN_SIDE or long > MAX_ASPECT * short:
-        raise UserError(
-            f"The image {path} has {width} x {height} pixels; that is no portrait. Expected a face that fills about "
-            f"four fifths of the picture's height, at least {MIN_SIDE} pixels on its short side (better {size}), "
-            f"and sides that differ by no more than {MAX_ASPECT:g} times. Crop the picture around the face."
-        )
-    warnings = []
-    if long > 1.02 * short:
-        warnings.append(
-            f"{path.name}: {width} x {height} pixels is not square; only the middle {short} x {short} is looked at. If "
-            "the face is not there, crop the picture around it first."
-        )
-    if short < 0.75 * size:
-        warnings.append(
-            f"{path.name}: {width} x {height} pixels is small for a model of {size} x {size}; expect a worse estimate."
-        )
-    square = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS, centering=(0.5, 0.5))
-    pixels = np.asarray(square)
-    return Picture(pixels if pixels.ndim == 3 else pixels[..., None], warnings)
-
-
-def _predict(
-    model: nnx.Module, config: ConfigDict, batch: list[tuple[Path, Picture]], reference: Picture | None
-) -> Iterator[dict[str, np.ndarray]]:
-    if not batch:
-        return iter(())
-    graphdef, state = nnx.split(model)
-    pixels = np.stack([picture.pixels for _, picture in batch])
-    # A short batch is filled up, so that a folder compiles once.
-    fill = [(0, config.batch_size - len(batch) if len(batch) > 1 else 0)] + [(0, 0)] * 3
-    rows = _forward(
-        state,
-        np.pad(pixels, fill, mode="edge"),
-        None if reference is None else reference.pixels[None],
-        graphdef=graphdef,
-        figures=normalisation(config.data, config.data.input),
-        patch_size=config.model.patch_size,
-    )
-    rows = jax.device_get(rows)
-    return ({name: values[i] for name, values in rows.items()} for i in range(len(batch)))
-
-
-@functools.partial(jax.jit, static_argnames=("graphdef", "figures", "patch_size"))
-def _forward(
-    state: nnx.State,
-    pixels: UInt8[Array, "B S S C"],
-    reference: UInt8[Array, "1 S S C"] | None,
-    *,
-    graphdef: nnx.GraphDef,
-    figures: Normalisation,
-    patch_size: int,
-) -> dict[str, Float[Array, "B *rest"]]:
-    def to_input(pixels):
-        return normalise(pixels.astype(jnp.float32) / 255, figures)
-
-    image = to_input(pixels)
-    neutral = None if reference is None else jnp.broadcast_to(to_input(reference), image.shape)
-    output = nnx.merge(graphdef, state)(image, neutral)
-    grid = pixels.shape[1] // patch_size
-    heat = unpatchify(jax.nn.sigmoid(output.heatmap), patch_size, grid, grid)[..., 0]  # [B, S, S]
-    return clip_to_range(output) | {"heatmap": heat, "au_attention": output.au_attention}
-
-
-def _record(prediction: dict[str, np.ndarray]) -> dict[str, Any]:
+def _finished(path: Path, counts: dict[str, Any]) -> dict[str, Any]:
+    faces = counts["faces"]
     return {
-        "pspi": round(float(prediction["pspi"]), 3),
-        "aus": {name: round(float(value), 3) for name, value in zip(AU_NAMES, prediction["aus"], strict=True)},
-        "thresholds": {
-            f"pspi>={k}": round(float(p), 4)
-            for k, p in zip(PSPI_THRESHOLDS, prediction["threshold_probability"], strict=True)
-        },
+        "video": str(path),
+        "frames": counts["frames"],
+        "frames_without_face": counts["frames"] - faces,
+        "mean_pspi": round(counts["sum"] / faces, 3) if faces else None,
+        "max_pspi": round(counts["max"][0], 3) if faces else None,
+        "max_pspi_time_s": counts["max"][1],
     }
 
 
-def _save_overlay(path: Path, picture: Picture, prediction: dict[str, np.ndarray]) -> None:
-    """Side by side: the picture, the predicted heatmap over it, the mean attention of the AU queries over it."""
-    image = np.broadcast_to(picture.pixels, (*picture.pixels.shape[:2], 3))
-    attention = spread(prediction["au_attention"].mean(axis=0), image.shape[0])
-    strip = np.concatenate([image, lay_over(image, prediction["heatmap"]), lay_over(image, attention)], axis=1)
+def _record(found: Prediction) -> dict[str, Any]:
+    return {
+        "pspi": round(float(found.pspi), 3),
+        "pspi_std": None if found.pspi_std is None else round(float(found.pspi_std), 3),
+        "pspi_from_aus": round(float(found.pspi_from_aus), 3),
+        "aus": {name: round(float(value), 3) for name, value in zip(AU_NAMES, found.aus, strict=True)},
+        "thresholds": {
+            f"pspi>={k}": round(float(p), 4)
+            for k, p in zip(PSPI_THRESHOLDS, found.threshold_probability, strict=True)
+        },
+        "warnings": list(found.picture.warnings),
+    }  # fmt: skip
+
+
+def _without_face(error: UserError) -> dict[str, Any]:
+    return {
+        "pspi": None,
+        "pspi_std": None,
+        "pspi_from_aus": None,
+        "aus": dict.fromkeys(AU_NAMES),
+        "thresholds": {f"pspi>={k}": None for k in PSPI_THRESHOLDS},
+        "warnings": [str(error)],
+    }
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """A record as a row of the table."""
+    nested = ("aus", "thresholds", "warnings")
+    thresholds = {f"p_pspi_ge_{k}": row["thresholds"][f"pspi>={k}"] for k in PSPI_THRESHOLDS}
+    plain = {name: value for name, value in row.items() if name not in nested}
+    return plain | row["aus"] | thresholds | {"warnings": " | ".join(row["warnings"])}
+
+
+def _save_overlay(path: Path, found: Prediction) -> None:
+    """Side by side: the picture, the predicted heatmap over it (if any), the mean attention of the AU queries."""
+    pixels = found.picture.pixels
+    image = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+    attention = spread(found.attention.mean(axis=0), image.shape[0])
+    heat = [] if found.heatmap is None else [found.heatmap]
+    strip = np.concatenate([image, *(lay_over(image, layer) for layer in (*heat, attention))], axis=1)
     buffer = io.BytesIO()
     Image.fromarray(strip).save(buffer, format="PNG")
     write_atomically(path, buffer.getvalue())

@@ -1,0 +1,258 @@
+"""Predictor: what it says is what the model says, enrolled or not, and what that costs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from ml_collections import ConfigDict
+from PIL import Image
+
+from painjax import predictor
+from painjax.errors import UserError
+from painjax.models.vit import ViT
+from painjax.models.vitpain import ViTPain, ViTPainConfig
+from painjax.pictures import NoFaceError
+from painjax.predictor import Predictor
+from painjax.pspi import pspi
+from painjax.sharding import put_batch
+
+SIZE, PATCH = 32, 8
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def make_model(seed=0, **options):
+    """A small model whose every part leaves its mark on the outputs, unlike fresh ones."""
+    shape = {"image_size": SIZE, "patch_size": PATCH, "width": 16, "depth": 2, "heads": 2, "layer_scale": 1.0}
+    model = ViTPain(ViTPainConfig(**shape | options), rngs=nnx.Rngs(seed))
+    rng = np.random.default_rng(seed)
+    for _, parameter in nnx.iter_graph(model):
+        if isinstance(parameter, nnx.Param):
+            parameter[...] += 0.1 * rng.standard_normal(parameter.shape).astype(np.float32)
+    model.eval()
+    return model
+
+
+def noise(count, height=SIZE, width=SIZE, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, height, width, 3)).astype(np.uint8)
+
+
+def to_input(pixels, mean=MEAN, std=STD):
+    return jnp.asarray(((pixels / 255 - mean) / std).astype(np.float32))
+
+
+@pytest.mark.parametrize("neutral", ["none", "channels", "shared", "separate"])
+def test_says_what_the_model_says(neutral):
+    """Batches of five over eight devices, against one call of the model with the normalisation written out."""
+    model, pixels = make_model(neutral=neutral, uncertainty=True), noise(11)
+    found = Predictor(model, batch_size=5).predict(pixels, heatmap=True, attention=True)
+    want = model(to_input(pixels))
+    np.testing.assert_allclose(found.pspi, np.clip(want.pspi, 0, 16), atol=1e-4)
+    np.testing.assert_allclose(found.aus, want.aus, atol=1e-5)
+    np.testing.assert_allclose(found.pspi_from_aus, pspi(np.asarray(want.aus)), atol=1e-4)
+    np.testing.assert_allclose(found.threshold_probability, 1 / (1 + np.exp(-want.threshold_logits)), atol=1e-5)
+    np.testing.assert_allclose(found.pspi_std, np.exp(want.pspi_log_variance) ** 0.5, rtol=1e-5)
+    np.testing.assert_allclose(found.attention, want.au_attention, atol=1e-5)
+    patch = 1 / (1 + np.exp(-np.asarray(want.heatmap)[3, 6].reshape(PATCH, PATCH)))  # row 1, column 2 of 4 x 4
+    np.testing.assert_allclose(found.heatmap[3, 8:16, 16:24], patch, atol=1e-5)
+    assert found.warnings == [[]] * 11
+
+
+@pytest.mark.parametrize("neutral", ["channels", "shared", "separate"])
+def test_an_enrolled_person_gives_what_the_neutral_pictures_give(neutral):
+    model, pixels, calm = make_model(neutral=neutral), noise(6), noise(3, seed=1)
+    predict = Predictor(model, batch_size=8)
+    found = predict.predict(pixels, predict.enrol(calm))
+    repeated = jnp.broadcast_to(to_input(calm)[None], (6, 3, SIZE, SIZE, 3))
+    want = model(to_input(pixels), repeated)
+    np.testing.assert_allclose(found.pspi, np.clip(want.pspi, 0, 16), atol=1e-4)
+    np.testing.assert_allclose(found.aus, want.aus, atol=1e-5)
+    alone = predict.predict(pixels)
+    assert np.abs(found.aus - alone.aus).max() > 1e-2
+
+
+def test_neutral_pictures_of_any_size_and_kind(tmp_path):
+    predict = Predictor(make_model(neutral="shared"), batch_size=8)
+    (pixels,) = noise(1)
+    large = Image.fromarray(pixels).resize((4 * SIZE, 4 * SIZE), Image.Resampling.NEAREST)
+    large.save(tmp_path / "calm.png")
+    small = np.asarray(large.resize((SIZE, SIZE), Image.Resampling.LANCZOS))
+    want = predict.predict(pixels, predict.enrol(small)).aus
+    for calm in (tmp_path / "calm.png", tmp_path, [large], large, [np.asarray(large)]):
+        np.testing.assert_allclose(predict.predict(pixels, predict.enrol(calm)).aus, want, atol=1e-5)
+
+
+def test_adapters_are_folded_in():
+    model = make_model(neutral="shared", lora_rank=2)
+    pixels, calm = noise(3), noise(1, seed=1)
+    predict = Predictor(model, batch_size=8)
+    assert not any("lora" in str(path) for path, _ in jax.tree.leaves_with_path(predict._params))
+    want = model(to_input(pixels), jnp.broadcast_to(to_input(calm), pixels.shape))
+    np.testing.assert_allclose(predict.predict(pixels, predict.enrol(calm)).aus, want.aus, atol=1e-4)
+
+
+def test_the_authors_heads_predict_too():
+    model = make_model(
+        width=32, heads_layout="official", position="none", registers=0, neutral="separate", layer_scale=0.5
+    )
+    predict, pixels = Predictor(model, batch_size=8), noise(2)
+    found, want = predict.predict(pixels, attention=True), model(to_input(pixels))
+    np.testing.assert_allclose(found.pspi, want.pspi, atol=1e-4)
+    assert found.heatmap is None and found.pspi_std is None and found.attention.shape == (2, 6, 16)
+    assert (found.aus <= [5, 5, 5, 5, 5, 1]).all()  # their units end in ReLU alone
+    with pytest.raises(UserError, match="no heatmap"):
+        predict.predict(pixels, heatmap=True)
+
+
+def test_preprocessing_comes_from_the_configuration():
+    figures = {"image_mean": (0.5, 0.4, 0.3), "image_std": (0.5, 0.25, 0.2)}
+    data = {"input": "image", **figures, "image_crop": 0.5, "image_interpolation": "bicubic"}
+    model, pixels = make_model(), noise(2, 2 * SIZE, 2 * SIZE)
+    found = Predictor(model, config=ConfigDict({"batch_size": 8, "data": data})).predict(pixels)
+    want = model(to_input(pixels[:, 16:48, 16:48], *figures.values()))
+    np.testing.assert_allclose(found.aus, want.aus, atol=1e-5)
+
+
+def test_a_heatmap_model_reads_one_channel():
+    model = make_model(in_channels=1)
+    pixels = noise(2)[..., :1]
+    want = model(jnp.asarray((pixels / 255 - 0.1) / 0.2, jnp.float32))
+    np.testing.assert_allclose(Predictor(model, batch_size=8).predict(pixels).aus, want.aus, atol=1e-5)
+
+
+# ---- What it costs ----
+
+
+def test_few_programs_for_any_number_of_pictures():
+    predict = Predictor(make_model(depth=1, neutral="channels"), batch_size=64)
+    before = predictor._forward._cache_size()
+    pixels = noise(70)
+    for count in (1, 2, 7, 8, 9, 16, 17, 63, 64, 70):
+        assert len(predict.predict(pixels[:count]).pspi) == count
+    assert predictor._forward._cache_size() - before == 3  # 8, 16 and 64 rows
+    for count in (1, 40):
+        Predictor(predict_model(predict), batch_size=64).predict(pixels[:count])
+    assert predictor._forward._cache_size() - before == 3  # another predictor of the same shape needs no other program
+
+
+def predict_model(predict):
+    model = make_model(depth=1, neutral="channels")
+    nnx.update(model, jax.device_get(predict._params))
+    return model
+
+
+def flops(predict, count=16, reference=None, **parts):
+    parts = {"heatmap": False, "attention": False} | parts
+    lowered = predictor._forward.lower(
+        predict._params, np.zeros((count, SIZE, SIZE, 3), np.uint8), reference, **predict._static, **parts
+    )
+    return lowered.compile().cost_analysis()["flops"]
+
+
+def test_enrolled_prediction_needs_one_pass_of_the_encoder_per_frame(monkeypatch):
+    encoded, plain = [], ViT.__call__
+
+    def count(self, image):
+        encoded.append(image.shape[0])
+        return plain(self, image)
+
+    monkeypatch.setattr(ViT, "__call__", count)
+    predict = Predictor(make_model(neutral="shared", width=32, depth=3), batch_size=8)
+    reference = predict.enrol(noise(1))
+    assert encoded == [1]
+    predict.predict(noise(24), reference)
+    assert encoded == [1, 8]  # traced once, with the frames and nothing else, and run three times
+
+
+@pytest.mark.parametrize("neutral", ["shared", "separate"])
+def test_enrolled_prediction_takes_half_the_arithmetic(neutral):
+    """XLA's own count. A scanned block is counted once, on either side: the ratio is that of one block and the rest."""
+    model = make_model(neutral=neutral, width=64, heads=4, mlp_ratio=4.0)
+    predict = Predictor(model, batch_size=8)
+    graphdef, state = nnx.split(model)
+    both = jax.jit(lambda state, image, neutral: nnx.merge(graphdef, state)(image, neutral).pspi)
+    pixels = to_input(noise(16))
+    full = both.lower(state, pixels, pixels).compile().cost_analysis()["flops"]
+    enrolled, without = flops(predict, reference=predict.enrol(noise(1))), flops(predict)
+    assert enrolled < 0.65 * full
+    assert enrolled < 1.35 * without  # the cross-attention of one layer beside the two blocks, one of which is counted
+
+
+def test_what_is_not_asked_for_costs_nothing():
+    predict = Predictor(make_model(width=64), batch_size=8)
+    plain = flops(predict)
+    with_heatmap = flops(predict, heatmap=True)
+    pixels = SIZE * SIZE  # of each frame, made from 64 channels with a product each
+    assert with_heatmap - plain >= 2 * 64 * pixels * 16
+
+
+def test_rows_are_shared_out_over_the_devices():
+    predict = Predictor(make_model(depth=1, width=64), batch_size=16)
+    assert all(len(leaf.devices()) == jax.device_count() == 8 for leaf in jax.tree.leaves(predict._params))
+    pixels = put_batch({"pixels": noise(16)}, predict._mesh)["pixels"]
+    with jax.set_mesh(predict._mesh):
+        parts = {"heatmap": False, "attention": False}
+        lowered = predictor._forward.lower(predict._params, pixels, None, **predict._static, **parts)
+    assert lowered.compile().cost_analysis()["flops"] < 0.2 * flops(predict)  # of one device
+
+
+def test_pictures_are_taken_as_they_are_needed():
+    """However long a video is, only a few batches of it are in memory."""
+    predict = Predictor(make_model(depth=1), batch_size=8)
+    (pixels,) = noise(1)
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(len(taken))
+            yield len(taken) - 1, pixels
+
+    found = predict.stream(endless())
+    for i in range(100):
+        key, _ = next(found)
+        assert key == i and len(taken) <= i + 3 * 8
+    found.close()
+
+
+# ---- What cannot be used ----
+
+
+def test_a_picture_that_cannot_be_used_leaves_the_others(tmp_path):
+    predict = Predictor(make_model(), batch_size=4)
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    pixels = noise(5)
+    sources = [(0, pixels[0]), (1, tmp_path / "bad.png"), *((i, pixels[i - 1]) for i in range(2, 6))]
+    found = list(predict.stream(sources))
+    assert [key for key, _ in found] == list(range(6))
+    assert isinstance(found[1][1], UserError)
+    got = [result.pspi for _, result in found if not isinstance(result, UserError)]
+    np.testing.assert_allclose(got, predict.predict(pixels).pspi, atol=1e-4)
+    with pytest.raises(UserError, match="bad.png cannot be read"):
+        predict.predict([pixels[0], tmp_path / "bad.png"])
+    only_bad = list(predict.stream([(i, tmp_path / "bad.png") for i in range(4)]))
+    assert len(only_bad) == 4 and all(isinstance(result, UserError) for _, result in only_bad)
+
+
+def test_pictures_without_a_name_are_numbered():
+    predict = Predictor(make_model(), batch_size=4, crop=lambda pixels: None if pixels.max() < 9 else (0, 0, SIZE, SIZE))
+    with pytest.raises(NoFaceError, match="no face in the image number 2"):
+        predict.predict([*noise(2), np.zeros((SIZE, SIZE, 3), np.uint8)])
+
+
+def test_nothing_to_predict_and_wrong_arguments(tmp_path):
+    predict = Predictor(make_model(), batch_size=4)
+    for nothing in ([], np.zeros((0, SIZE, SIZE, 3), np.uint8)):
+        with pytest.raises(UserError, match="No pictures"):
+            predict.predict(nothing)
+    with pytest.raises(UserError, match="trained without neutral references"):
+        predict.enrol(noise(1))
+    with pytest.raises(UserError, match="No pictures"):
+        Predictor(make_model(neutral="shared")).enrol([])
+    with pytest.raises(UserError, match="batch_size is 0"):
+        Predictor(make_model(), batch_size=0)
+    with pytest.raises(UserError, match="crop is 'middle'"):
+        Predictor(make_model(), crop="middle")
+    with pytest.raises(UserError, match="is a video.*predict_video"):
+        predict.predict("film.mp4")
+    with pytest.raises(FileNotFoundError, match="no trained model"):
+        Predictor(tmp_path)
