@@ -14,12 +14,18 @@ from absl import logging
 
 from painjax.errors import UserError
 
+_MAIN = "main"
+
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """The files `names` of a repository at `commit`; `offline` if only the cache is to be used."""
+    """The files `names` of a repository at `commit`, to which `revision` (a branch, tag or commit) led.
+
+    offline: only the cache is to be used.
+    """
 
     repository: str
+    revision: str
     commit: str
     names: tuple[str, ...]
     offline: bool
@@ -37,7 +43,8 @@ class Snapshot:
         with _errors(repository, revision):
             try:
                 info = library.HfApi().model_info(repository, revision=revision)
-                return cls(repository, info.sha, tuple(file.rfilename for file in info.siblings), False)
+                names = tuple(file.rfilename for file in info.siblings)
+                return cls(repository, revision or _MAIN, info.sha, names, False)
             except library.errors.HfHubHTTPError:
                 raise
             except (library.errors.HTTPError, ConnectionError) as error:
@@ -60,7 +67,7 @@ class Snapshot:
             ) from error
         folder = Path(folder)
         names = tuple(path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
-        return cls(repository, folder.name, names, True)
+        return cls(repository, folder.name, folder.name, names, True)
 
     def fetch(self, name: str) -> Path:
         """The path of a file in the cache, downloaded if it is not there.
@@ -71,15 +78,21 @@ class Snapshot:
         library = _library()
         with _errors(self.repository, self.commit):
             try:
+                # By the revision, not the commit: so the cache remembers where it led, for when there is no network.
                 path = library.hf_hub_download(
-                    self.repository, name, revision=self.commit, local_files_only=self.offline
+                    self.repository, name, revision=self.revision, local_files_only=self.offline
                 )
             except library.errors.LocalEntryNotFoundError as error:
-                what = "has not been downloaded before" if self.offline else "could not be downloaded"
+                why = "has not been downloaded before" if self.offline else f"cannot be had: {_first_line(error)}"
                 raise UserError(
-                    f"{name} of {self.repository} at {self.commit} {what}: {_first_line(error)} Run the command again "
-                    "with network, or download the files elsewhere and give their folder."
+                    f"{name} of {self.repository} at {self.commit} {why}. Run the command again with network, or "
+                    "download the files elsewhere and give their folder."
                 ) from error
+        if self.commit not in Path(path).parts:
+            raise UserError(
+                f"{self.repository} has changed while it was downloaded. Run the command again, with "
+                f"--revision={self.commit} for the files of before."
+            )
         return Path(path)
 
 
@@ -108,6 +121,11 @@ def _errors(repository: str, revision: str | None) -> Iterator[None]:
         raise UserError(f"{repository!r} is no id of a repository on the hub: {_first_line(error)}") from error
     except errors.HfHubHTTPError as error:
         raise UserError(f"The hub refused {repository}: {_first_line(error)} Try again later.") from error
+    except errors.HTTPError as error:
+        raise UserError(
+            f"The connection to the hub broke off ({_first_line(error)}). Run the command again; files that are "
+            "complete are kept."
+        ) from error
 
 
 def _first_line(error: Exception) -> str:
