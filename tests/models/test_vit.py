@@ -1,5 +1,8 @@
 """The encoder against timm's DINOv3 (golden vectors), attention against NumPy."""
 
+import dataclasses
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -60,16 +63,63 @@ def with_parameters(model: nnx.Module, parameters: dict) -> nnx.Module:
     return model
 
 
+def float64_tokens(parameters: dict, image: np.ndarray, heads: int) -> np.ndarray:
+    """DINOv3 once more, in NumPy and double precision: image [B, H, W, C] -> tokens [B, N, D]."""
+    p = jax.tree.map(lambda x: np.asarray(x, np.float64), parameters)
+    (b, h, w, c), d = image.shape, p["norm"]["scale"].size
+    side = round((p["patch_embed"]["kernel"].shape[0] / c) ** 0.5)
+    rows, columns, k = h // side, w // side, d // heads
+    centres = [
+        (y, x) for y in 2 * (np.arange(rows) + 0.5) / rows - 1 for x in 2 * (np.arange(columns) + 0.5) / columns - 1
+    ]
+    angles = [[2 * np.pi * at / 100 ** (j / (k // 4)) for at in place for j in range(k // 4)] for place in centres]
+    cos, sin = (f(np.tile(angles, 2))[None, :, None] for f in (np.cos, np.sin))
+
+    def norm(x, scale, bias):
+        x = x - x.mean(-1, keepdims=True)
+        return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * scale + bias
+
+    def linear(x, kernel, bias=0.0):
+        return x @ kernel + bias
+
+    def turn(x):
+        prefix, patches = np.split(x, [x.shape[1] - rows * columns], axis=1)
+        turned = np.concatenate([-patches[..., k // 2 :], patches[..., : k // 2]], -1)
+        return np.concatenate([prefix, patches * cos + turned * sin], 1)
+
+    patches = image.astype(np.float64).reshape(b, rows, side, columns, side, c).swapaxes(2, 3)
+    patches = linear(patches.reshape(b, rows * columns, -1), **p["patch_embed"])
+    prefix = np.concatenate([p["cls_token"], p["registers"]], 1)
+    x = np.concatenate([np.repeat(prefix, b, 0), patches], 1)
+    for i in range(p["blocks"]["gamma1"].shape[0]):
+        block = jax.tree.map(lambda v, i=i: v[i], p["blocks"])
+        qkv = linear(norm(x, **block["norm1"]), **block["qkv"]).reshape(b, -1, 3, heads, k)
+        scores = np.einsum("bnhk,bmhk->bhnm", turn(qkv[:, :, 0]), turn(qkv[:, :, 1])) / k**0.5
+        weights = np.exp(scores - scores.max(-1, keepdims=True))
+        found = np.einsum("bhnm,bmhk->bnhk", weights / weights.sum(-1, keepdims=True), qkv[:, :, 2])
+        x = x + linear(found.reshape(x.shape), **block["proj"]) * block["gamma1"]
+        y = linear(norm(x, **block["norm2"]), **block["fc1"])
+        y = y * (1 + np.vectorize(math.erf)(y / 2**0.5)) / 2
+        x = x + linear(y, **block["fc2"]) * block["gamma2"]
+    return norm(x, **p["norm"])
+
+
 @pytest.mark.parametrize("remat", [False, True])
 @pytest.mark.parametrize("case", ["", "_rect"])
 def test_matches_timm_dinov3(shared, case, remat):
+    """To 1e-5 of the truth, and of timm's own float32 numbers as far as those are true: one of its CLS tokens has a
+    sharp softmax and is off by 1.5e-5."""
     weights = load_file(shared / "golden" / "dinov3_tiny_timm.safetensors")
     golden = np.load(shared / "golden" / "dinov3_tiny_timm_io.npz")
-    config = ViTConfig(patch_size=16, width=64, depth=3, heads=4, remat=remat)
-    model = with_parameters(ViT(config, rngs=nnx.Rngs(0)), timm_parameters(weights, 3))
-    tokens = model(jnp.asarray(golden["x" + case].transpose(0, 2, 3, 1)))
-    # The golden numbers are themselves up to 1.5e-5 from a float64 run: one CLS token has a sharp softmax.
-    np.testing.assert_allclose(tokens, golden["tokens" + case], atol=1e-5, rtol=1e-5)
+    parameters = timm_parameters(weights, 3)
+    model = with_parameters(ViT(dataclasses.replace(DINOV3_TINY, remat=remat), rngs=nnx.Rngs(0)), parameters)
+    image = golden["x" + case].transpose(0, 2, 3, 1)
+    tokens = np.asarray(model(jnp.asarray(image)))
+    truth = float64_tokens(parameters, image, heads=4)
+    np.testing.assert_allclose(tokens, truth, atol=1e-5, rtol=0)
+    theirs = np.abs(golden["tokens" + case] - truth)
+    assert theirs.max() < 2e-5 and (theirs > 1e-5).any(axis=-1).sum() <= 1  # tokens
+    assert (np.abs(tokens - golden["tokens" + case]) < 1e-5 + np.where(theirs > 5e-6, theirs, 0)).all()
     assert np.sqrt(np.mean(np.square(tokens - golden["tokens" + case]))) < 2e-6
 
 
