@@ -267,7 +267,7 @@ class ViTPain(nnx.Module):
 
     def _angles(self, image: Float[Array, "B H W C"]) -> Float[Array, "P K"] | None:
         config = self.config
-        if config.position != "rope":
+        if config.position != "rope" or config.heads_layout == "official":  # the authors' has no positions
             return None
         rows, columns = (side // config.patch_size for side in image.shape[1:3])
         return rope_angles(rows, columns, config.width // config.heads, config.rope_theta)

@@ -1,0 +1,51 @@
+"""What ran: processor, load, versions, and how fast each side multiplies plain matrices."""
+
+import importlib.metadata
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from painjax.bench.case import Case
+
+GEMM_REPEATS = 10
+PACKAGES = ("jax", "jaxlib", "flax", "torch", "transformers", "peft")
+
+
+def describe() -> dict[str, Any]:
+    """Processor, cores that this process may use, load of the last minute, device and versions."""
+    return {
+        "cpu": _cpu_model(),
+        "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load_average": os.getloadavg()[0],
+        "device": jax.devices()[0].device_kind,
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def gemm_gflops(case: Case) -> float:
+    """GFLOP/s of the first product of the MLP, [batch * tokens, D] by [D, 4 D], best of several."""
+    rows, d = case.batch_size * case.tokens, case.width
+    x, w = (jax.random.normal(jax.random.key(0), shape, case.dtype) for shape in ((rows, d), (d, 4 * d)))
+    product = jax.jit(jnp.matmul)
+    product(x, w).block_until_ready()
+    best = float("inf")
+    for _ in range(GEMM_REPEATS):
+        start = time.perf_counter()
+        product(x, w).block_until_ready()
+        best = min(best, time.perf_counter() - start)
+    return 2 * rows * d * 4 * d / best / 1e9
+
+
+def _cpu_model() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
