@@ -29,6 +29,8 @@ class FrameSource:
         builder = _find(name, data_dir)
         self._images = tuple(images)
         features = builder.info.features
+        people = features["identity"] if "identity" in features else {}
+        self._groupings = {k: v for k, v in people.items() if isinstance(v, tfds.features.ClassLabel)}
         missing = [field for field in (*images, "aus", "pspi", "identity") if field not in features]
         if missing:
             raise UserError(
@@ -66,6 +68,11 @@ class FrameSource:
             "identity": np.int32(record["identity"]["id"]),
             "index": np.int32(index),
         }
+
+    def groups(self, index: int) -> dict[str, str]:
+        """The person in frame `index`, such as {'age_group': 'old', 'gender': 'female'}; {} where not known."""
+        identity = self._records[index]["identity"]
+        return {name: label.int2str(int(identity[name])) for name, label in self._groupings.items()}
 
     def __repr__(self) -> str:  # grain prints it in its errors
         return f"FrameSource({self._records!r}, images={self._images})"
