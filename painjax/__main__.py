@@ -1,4 +1,4 @@
-"""The command `painjax` (also `python -m painjax`): train, evaluate, predict, report.
+"""The command `painjax` (also `python -m painjax`): train, evaluate, predict, report, import, export, bench.
 
 Subcommands import their module when they run, so that `--help` and a mistyped flag answer at once. A mistake that the
 user can mend is one paragraph on stderr and exit status 2; `--debug` shows where it came from.
@@ -10,13 +10,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from absl import flags, logging
 
 import painjax
+from painjax import console
 from painjax.errors import UserError
-from painjax.pspi import AU_NAMES, PSPI_THRESHOLDS
 
 DONE, SOME_FAILED, USER_MISTAKE, INTERRUPTED, STOPPED = 0, 1, 2, 130, 143  # as a shell reports SIGINT and SIGTERM
 
@@ -67,7 +66,7 @@ def evaluate(options: argparse.Namespace, _: list[str]) -> int:
     if options.json:
         print(json.dumps(result, allow_nan=False))
     else:
-        print(_evaluation_text(result))
+        print(console.evaluation_text(result))
         print(f"\nWritten: {Path(options.workdir) / 'evaluation.json'}")
     return DONE
 
@@ -75,19 +74,30 @@ def evaluate(options: argparse.Namespace, _: list[str]) -> int:
 def predict(options: argparse.Namespace, _: list[str]) -> int:
     from painjax import predict as prediction
 
-    result = prediction.main(options.workdir, options.image, options.neutral, options.output)
+    result = prediction.main(
+        options.workdir,
+        options.image,
+        options.neutral,
+        options.output,
+        options.table,
+        crop=options.crop,
+        every=options.every,
+        fps=options.fps,
+        batch_size=options.batch_size,
+    )
     if options.json:
         print(json.dumps(result, allow_nan=False))
-    elif result["predictions"]:
-        print(_prediction_text(result["predictions"]))
-    for found in result["predictions"]:
-        for warning in found["warnings"]:
-            print(f"Warning: {warning}", file=sys.stderr)
+    else:
+        print(console.prediction_text(result), end="")
+        if options.table:
+            print(f"Written: {options.table}")
+    for warning in dict.fromkeys(warning for found in result["predictions"] for warning in found["warnings"]):
+        print(f"Warning: {warning}", file=sys.stderr)
     for failed in result["errors"]:
         print(f"painjax predict: {failed['error']}", file=sys.stderr)
     if result["errors"]:
-        total = len(result["errors"]) + len(result["predictions"])
-        print(f"painjax predict: {len(result['errors'])} of {total} images could not be used.", file=sys.stderr)
+        total = len(result["errors"]) + len(result["predictions"]) + len(result["videos"])
+        print(f"painjax predict: {len(result['errors'])} of {total} files could not be used.", file=sys.stderr)
         return SOME_FAILED
     return DONE
 
@@ -97,6 +107,45 @@ def report(options: argparse.Namespace, _: list[str]) -> int:
 
     path = reporting.main(options.workdir, options.compare, options.split)
     print(f"Written: {path}")
+    return DONE
+
+
+def import_(options: argparse.Namespace, _: list[str]) -> int:
+    from painjax.weights import import_weights
+
+    folder = import_weights(
+        options.source,
+        options.to,
+        revision=options.revision,
+        file=options.file,
+        heads=options.heads,
+        offline=options.offline,
+    )
+    print(f"Written: {folder}")
+    return DONE
+
+
+def export(options: argparse.Namespace, _: list[str]) -> int:
+    from painjax.export import export_model
+
+    print(f"Written: {export_model(options.source, options.to, options.format)}")
+    return DONE
+
+
+def bench(options: argparse.Namespace, _: list[str]) -> int:
+    from painjax.bench import infer, train
+
+    result = {"infer": infer, "train": train}[options.what].main(
+        options.size,
+        image_size=options.image_size,
+        batch_size=options.batch_size,
+        dtype=options.dtype,
+        matmul_dtype=options.matmul_dtype,
+        neutral=not options.no_neutral,
+        lora_rank=options.lora_rank,
+        rounds=options.rounds,
+    )
+    print(json.dumps(result, allow_nan=False) if options.json else console.bench_text(result))
     return DONE
 
 
@@ -132,94 +181,120 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="name", metavar="command", required=True)
 
     def command(function, help, example):
+        name = function.__name__.rstrip("_")
         sub = commands.add_parser(
-            function.__name__, help=help, description=help, allow_abbrev=False,
+            name, help=help, description=help, allow_abbrev=False,
             epilog=f"Example: {example}", formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
         sub.set_defaults(command=function)
-        sub.add_argument("--workdir", required=True, metavar="W", help="folder of the training run")
         sub.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
         return sub
 
+    workdir = "folder of the training run"
+    either = "folder of a training run, or of a model (painjax import)"
     distributed = (
         "one process of many: join the others (Slurm, GKE and TPU pods are recognised; elsewhere set "
         "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID)"
     )
+    one_object = "print exactly one JSON object"
+
     sub = command(
         train,
         "Train an experiment; go on from its last checkpoint if there is one.",
         "painjax train --config=configs/student.py --config.teacher=runs/teacher --workdir=runs/student",
     )
-    sub.add_argument("--distributed", action="store_true", help=distributed)
+    sub.add_argument("--workdir", required=True, metavar="W", help=workdir)
     sub.add_argument("--config", required=True, metavar="FILE", help="experiment; --config.key=value changes a setting")
+    sub.add_argument("--distributed", action="store_true", help=distributed)
 
     sub = command(
         evaluate,
         "Measure a trained model on a split; writes W/evaluation.json.",
         "painjax evaluate --workdir=runs/student --split=test",
     )
-    sub.add_argument("--distributed", action="store_true", help=distributed)
+    sub.add_argument("--workdir", required=True, metavar="W", help=workdir)
     sub.add_argument("--split", default="test", help="split of the data set (default: test)")
-    sub.add_argument("--json", action="store_true", help="print exactly one JSON object")
+    sub.add_argument("--distributed", action="store_true", help=distributed)
+    sub.add_argument("--json", action="store_true", help=one_object)
 
     sub = command(
         predict,
-        "Predict PSPI and action units of pictures.",
+        "Predict PSPI and action units of pictures and videos.",
         "painjax predict --workdir=runs/student --image=face.jpg --neutral=calm.jpg --output=overlays",
     )
-    sub.add_argument("--image", required=True, metavar="PATH", help="jpg, png or webp file, or a folder of them")
-    sub.add_argument("--neutral", metavar="FILE", help="picture of the same person at rest, same view")
+    sub.add_argument("--workdir", required=True, metavar="W", help=either)
+    sub.add_argument("--image", required=True, metavar="PATH", help="picture or video, or a folder of them")
+    sub.add_argument(
+        "--neutral", action="extend", nargs="+", default=[], metavar="PATH",
+        help="pictures of the same person at rest, same view; encoded once",
+    )  # fmt: skip
     sub.add_argument("--output", metavar="DIR", help="folder for overlay pictures of heatmap and attention")
-    sub.add_argument("--json", action="store_true", help="print exactly one JSON object")
+    sub.add_argument("--table", metavar="FILE", help=".csv or .parquet file, one row per picture or frame")
+    sub.add_argument(
+        "--crop", default="centre",
+        help="where the face is: 'centre' (the middle square; default), 'none' (the whole picture, padded), or "
+        "'module:function', called with (H, W, 3) uint8, returning a box x0, y0, x1, y1 or None",
+    )  # fmt: skip
+    sub.add_argument("--every", type=int, default=1, metavar="N", help="of a video, every N-th frame")
+    sub.add_argument("--fps", type=float, metavar="R", help="of a video, at most R frames per second")
+    sub.add_argument("--batch_size", type=int, metavar="B", help="pictures at a time (default: as in training)")
+    sub.add_argument("--json", action="store_true", help=one_object)
 
     sub = command(
         report,
         "Write W/report.html: numbers, pictures and plots in one self-contained file.",
         "painjax report --workdir=runs/student --compare runs/teacher runs/student_supervised",
     )
+    sub.add_argument("--workdir", required=True, metavar="W", help=workdir)
     sub.add_argument(
         "--compare", action="extend", nargs="+", default=[], metavar="W", help="other runs to set beside it"
     )
     sub.add_argument("--split", default="test", help="split of the data set (default: test)")
+
+    sub = command(
+        import_,
+        "Read public weights (timm, Hugging Face, the authors' ViTPain) and write a model folder.",
+        "painjax import --from=facebook/dinov3-vits16-pretrain-lvd1689m --to=models/dinov3_s",
+    )
+    sub.add_argument("--from", dest="source", required=True, metavar="FILE|ID", help="file, folder, or id on the hub")
+    sub.add_argument("--to", required=True, metavar="DIR", help="model folder to make")
+    sub.add_argument("--revision", help="branch, tag or commit on the hub; the commit is recorded")
+    sub.add_argument("--file", help="which file, where there are several")
+    sub.add_argument("--heads", type=int, help="attention heads, where nothing beside the weights tells")
+    sub.add_argument("--offline", action="store_true", help="take only what is already in the hub's cache")
+
+    sub = command(
+        export,
+        "Write a trained model for others to use, with a model card.",
+        "painjax export --from=runs/student --to=exported --format=stablehlo",
+    )
+    sub.add_argument("--from", dest="source", required=True, metavar="W", help=either)
+    sub.add_argument("--to", required=True, metavar="DIR", help="folder to make")
+    sub.add_argument(
+        "--format", required=True, choices=("safetensors", "hf", "official", "stablehlo", "onnx"),
+        help="safetensors: a model folder, adapters merged; hf: the encoder for transformers; official: the authors' "
+        "checkpoint; stablehlo: runs with jax alone; onnx",
+    )  # fmt: skip
+
+    sub = command(
+        bench,
+        "Measure images per second, beside PyTorch doing the same, taking turns.",
+        "painjax bench infer --size=s --image_size=224 --batch_size=8",
+    )
+    sub.add_argument("what", choices=("infer", "train"), help="predicting, or whole training steps")
+    sub.add_argument("--size", default="s", help="of the encoder: ti, s, b, l, ... (default: s)")
+    sub.add_argument("--image_size", type=int, default=224, metavar="S", help="side in pixels (default: 224)")
+    sub.add_argument("--batch_size", type=int, default=8, metavar="B", help="default: 8")
+    sub.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: float32 on CPU, bfloat16 elsewhere")
+    sub.add_argument(
+        "--matmul_dtype", default="float32", choices=("float32", "bfloat16"),
+        help="bfloat16: products of float32 arrays with rounded operands, on both sides (default: float32)",
+    )  # fmt: skip
+    sub.add_argument("--no_neutral", action="store_true", help="without neutral reference")
+    sub.add_argument("--lora_rank", type=int, default=8, metavar="R", help="0: none, everything trains (default: 8)")
+    sub.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each side (default: 5)")
+    sub.add_argument("--json", action="store_true", help=one_object)
     return parser
-
-
-def _evaluation_text(result: dict[str, Any]) -> str:
-    reference = "with neutral reference" if result["headline"] == "with_neutral" else "without neutral reference"
-    names = ["mae", "rmse", "pcc", "icc", *(f"auroc@{k}" for k in PSPI_THRESHOLDS)]
-    constant = result["baselines"]["constant"]
-    lines = [
-        f"{result['checkpoint']} at step {result['step']}, split {result['split']}: {result['n']} frames of "
-        f"{result['identities']} identities, {reference}",
-        "",
-        f"{'PSPI':20}" + "".join(f"{name:>9}" for name in names),
-    ]
-    for protocol, summary in result["protocols"].items():
-        lines.append(f"{protocol.replace('_', ' '):20}" + "".join(_number(summary["pspi"][name]) for name in names))
-    lines.append(f"{'best constant':20}" + "".join(_number(constant.get(name)) for name in names))
-    lines += ["", f"{'action unit':20}" + "".join(f"{name:>12}" for name in ("mae", "const. mae", "pcc", "icc"))]
-    for name in AU_NAMES:
-        unit = result["aus"][name]
-        values = (unit["mae"], constant["aus"][name]["mae"], unit["pcc"], unit["icc"])
-        lines.append(f"{name:20}" + "".join(_number(value, 12) for value in values))
-    return "\n".join(lines)
-
-
-def _prediction_text(predictions: list[dict[str, Any]]) -> str:
-    width = max(5, *(len(Path(found["image"]).name) for found in predictions))
-    lines = [f"{'image':{width}}{'PSPI':>7}" + "".join(f"{name:>7}" for name in AU_NAMES) + "  P(PSPI>=1)"]
-    for found in predictions:
-        lines.append(
-            f"{Path(found['image']).name:{width}}{found['pspi']:7.2f}"
-            + "".join(f"{found['aus'][name]:7.2f}" for name in AU_NAMES)
-            + f"{found['thresholds']['pspi>=1']:12.2f}"
-        )
-    lines.append("\nPSPI 0..16; AU43 0..1, other action units 0..5. An estimate for research, not a diagnosis.")
-    return "\n".join(lines)
-
-
-def _number(value: float | None, width: int = 9) -> str:
-    return f"{'-':>{width}}" if value is None else f"{value:{width}.3f}"
 
 
 def _log_our_own_lines() -> None:

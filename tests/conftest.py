@@ -1,5 +1,6 @@
 """Eight virtual CPU devices, strict ranks and checked shapes for every test. Must run before JAX is imported."""
 
+import importlib.machinery
 import os
 import sys
 
@@ -26,10 +27,17 @@ class _NoTensorFlow:
     Only the `tfds` command needs it, which the tests run as a process of its own.
     """
 
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        """Found, as torch wants to know, but not to be imported."""
+        return importlib.machinery.ModuleSpec(name, cls) if name.split(".")[0] == "tensorflow" else None
+
     @staticmethod
-    def find_spec(name, path=None, target=None):
-        if name.split(".")[0] == "tensorflow":
-            raise ModuleNotFoundError(f"{name} is hidden from the tests", name=name)
+    def create_module(spec):
+        raise ModuleNotFoundError(f"{spec.name} is hidden from the tests", name=spec.name)
+
+    @staticmethod
+    def exec_module(module): ...
 
 
 assert "tensorflow" not in sys.modules

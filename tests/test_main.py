@@ -85,6 +85,9 @@ def test_a_wrong_experiment_is_named(experiment):
         (["train", "--config=configs/experiment.py", "--nope", "--workdir=W"], "--nope"),
         (["evaluate", "--workdir=W", "--splitt=test"], "--splitt"),
         (["predict", "--workdir=W"], "--image"),
+        (["import", "--from=x"], "--to"),
+        (["export", "--from=W", "--to=D", "--format=pickle"], "pickle"),
+        (["bench", "sleep"], "sleep"),
     ],
 )
 def test_help_and_mistakes_answer_before_jax_is_loaded(experiment, arguments, named):
@@ -93,7 +96,9 @@ def test_help_and_mistakes_answer_before_jax_is_loaded(experiment, arguments, na
     text = "\n".join(line for line in result.stderr.splitlines() if not line.startswith("import time"))
     assert not loaded & {"jax", "flax", "tensorflow", "torch", "tensorflow_datasets", "matplotlib", "OpenGL"}
     if named is None:
-        assert result.returncode == 0 and all(c in result.stdout for c in ("train", "evaluate", "predict", "report"))
+        assert result.returncode == 0 and all(
+            c in result.stdout for c in ("train", "evaluate", "predict", "report", "import", "export", "bench")
+        )
     else:
         assert result.returncode == 2 and named in text and "Traceback" not in text and result.stdout == ""
 
@@ -124,6 +129,16 @@ RESULT = {
             "warnings": ["a.png: 40 x 40 pixels is small"],
         }
     ],
+    "videos": [
+        {
+            "video": "v/b.mp4",
+            "frames": 40,
+            "frames_without_face": 2,
+            "mean_pspi": 1.5,
+            "max_pspi": 7.25,
+            "max_pspi_time_s": 3.2,
+        }
+    ],
     "errors": [],
 }
 
@@ -131,12 +146,14 @@ RESULT = {
 def test_predict_prints_a_table_or_one_json_object(monkeypatch, capsys):
     from painjax import predict
 
-    monkeypatch.setattr(predict, "main", lambda *arguments: RESULT)
+    monkeypatch.setattr(predict, "main", lambda *arguments, **options: RESULT)
     assert cli.main(["predict", "--workdir=W", "--image=a.png", "--json"]) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out) == RESULT and "small" in printed.err
     assert cli.main(["predict", "--workdir=W", "--image=a.png"]) == 0
-    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("a.png"))
+    printed = capsys.readouterr().out
+    assert "b.mp4: 40 frames, 2 without a face; PSPI 1.50 on average, 7.25 at 3.20 s" in printed
+    row = next(line for line in printed.splitlines() if line.startswith("a.png"))
     assert row.split() == ["a.png", "3.25", "1.00", "2.00", "0.50", "0.00", "0.25", "1.00", "0.88"]
 
 
@@ -144,7 +161,7 @@ def test_predict_with_bad_files_ends_with_status_1(monkeypatch, capsys):
     from painjax import predict
 
     broken = RESULT | {"errors": [{"image": "b.png", "error": "The image b.png cannot be read."}]}
-    monkeypatch.setattr(predict, "main", lambda *arguments: broken)
+    monkeypatch.setattr(predict, "main", lambda *arguments, **options: broken)
     assert cli.main(["predict", "--workdir=W", "--image=faces"]) == 1
     printed = capsys.readouterr()
-    assert "a.png" in printed.out and "b.png cannot be read" in printed.err and "1 of 2" in printed.err
+    assert "a.png" in printed.out and "b.png cannot be read" in printed.err and "1 of 3" in printed.err

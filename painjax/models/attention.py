@@ -17,7 +17,7 @@ def attend(
 ) -> Float[Array, "B N H K"]:
     """Softmax attention over the valid keys; the softmax is in float32. Without a valid key the result has no meaning.
 
-    On a GPU cuDNN's fused kernel takes half-precision inputs. Everywhere else two products, heads first and divided late:
+    On a GPU cuDNN's fused kernel takes half-precision inputs. Everywhere else two products, heads first, divided late:
     on CPU XLA then copies least, which makes it three times as fast as `jax.nn.dot_product_attention`.
     """
     mask = None if valid is None else valid[:, None, None, :]  # [B, 1, 1, M]

@@ -1,0 +1,86 @@
+"""What the command line prints for people to read: tables of numbers, in text."""
+
+from pathlib import Path
+from typing import Any
+
+from painjax.pspi import AU_NAMES, PSPI_THRESHOLDS
+
+
+def evaluation_text(result: dict[str, Any]) -> str:
+    reference = "with neutral reference" if result["headline"] == "with_neutral" else "without neutral reference"
+    names = ["mae", "rmse", "pcc", "icc", *(f"auroc@{k}" for k in PSPI_THRESHOLDS)]
+    constant = result["baselines"]["constant"]
+    lines = [
+        f"{result['checkpoint']} at step {result['step']}, split {result['split']}: {result['n']} frames of "
+        f"{result['identities']} identities, {reference}",
+        "",
+        f"{'PSPI':20}" + "".join(f"{name:>9}" for name in names),
+    ]
+    for protocol, summary in result["protocols"].items():
+        lines.append(f"{protocol.replace('_', ' '):20}" + "".join(_number(summary["pspi"][name]) for name in names))
+    lines.append(f"{'best constant':20}" + "".join(_number(constant.get(name)) for name in names))
+    lines += ["", f"{'action unit':20}" + "".join(f"{name:>12}" for name in ("mae", "const. mae", "pcc", "icc"))]
+    for name in AU_NAMES:
+        unit = result["aus"][name]
+        values = (unit["mae"], constant["aus"][name]["mae"], unit["pcc"], unit["icc"])
+        lines.append(f"{name:20}" + "".join(_number(value, 12) for value in values))
+    return "\n".join(lines)
+
+
+def prediction_text(result: dict[str, Any]) -> str:
+    """Of `painjax.predict.main`: a row per picture and frame, then a line per video; empty if there is none."""
+    lines = _picture_rows(result["predictions"]) if result["predictions"] else []
+    for found in result["videos"]:
+        lines.append(_video_line(found))
+    if lines:
+        lines.append("\nPSPI 0..16; AU43 0..1, other action units 0..5. An estimate for research, not a diagnosis.\n")
+    return "\n".join(lines)
+
+
+def _picture_rows(predictions: list[dict[str, Any]]) -> list[str]:
+    names = [_name(found) for found in predictions]
+    width = max(5, *map(len, names))
+    lines = [f"{'image':{width}}{'PSPI':>7}" + "".join(f"{name:>7}" for name in AU_NAMES) + "  P(PSPI>=1)"]
+    for name, found in zip(names, predictions, strict=True):
+        values = [found["pspi"], *(found["aus"][unit] for unit in AU_NAMES)]
+        lines.append(
+            f"{name:{width}}"
+            + "".join(_number(v, 7, 2) for v in values)
+            + _number(found["thresholds"]["pspi>=1"], 12, 2)
+        )
+    return lines
+
+
+def _name(found: dict[str, Any]) -> str:
+    name = Path(found["image"]).name
+    return f"{name} {found['time_s']:.2f} s" if "time_s" in found else name
+
+
+def _video_line(found: dict[str, Any]) -> str:
+    name, frames, lost = Path(found["video"]).name, found["frames"], found["frames_without_face"]
+    seen = f"{name}: {frames} frames" + (f", {lost} without a face" if lost else "")
+    if found["mean_pspi"] is None:
+        return seen
+    return (
+        f"{seen}; PSPI {found['mean_pspi']:.2f} on average, {found['max_pspi']:.2f} at {found['max_pspi_time_s']:.2f} s"
+    )
+
+
+def bench_text(result: dict[str, Any]) -> str:
+    """Of `painjax bench`: rates beside PyTorch's, their ratio over the rounds, and what bounds them."""
+    rows = [("PainJAX", "images_per_second"), ("PainJAX, enrolled", "images_per_second_enrolled")]
+    rows.append(("PyTorch", "torch_images_per_second"))
+    lines = [f"{name:20}{result[key]:9.2f} images/s" for name, key in rows if key in result]
+    low, high = result["ratio_per_round"]["min"], result["ratio_per_round"]["max"]
+    lines.append(f"{'ratio':20}{result['ratio']:9.2f}  ({low:.2f} to {high:.2f} over the rounds)")
+    if "ratio_enrolled" in result:
+        lines.append(f"{'ratio, enrolled':20}{result['ratio_enrolled']:9.2f}")
+    lines.append(
+        f"{result['gemm_gflops']:.0f} and {result['torch_gemm_gflops']:.0f} GFLOP/s on one large product bound "
+        f"the {result['gflops']:.0f} and {result['torch_gflops']:.0f} reached"
+    )
+    return "\n".join(lines)
+
+
+def _number(value: float | None, width: int = 9, digits: int = 3) -> str:
+    return f"{'-':>{width}}" if value is None else f"{value:{width}.{digits}f}"
