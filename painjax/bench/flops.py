@@ -23,7 +23,7 @@ PEAK_BFLOAT16 = {
 }
 
 
-def forward_flops(case: Case, *, enrolled: bool = False) -> float:
+def forward_flops(case: Case, *, enrolled: bool = False) -> int:
     """Of one frame and, unless the person is enrolled or there is none, its neutral reference; without the heads.
 
     A product of [N, K] by [K, M] counts 2 N K M; elementwise work is not counted. The heads are below 0.1 % for S.
@@ -31,7 +31,7 @@ def forward_flops(case: Case, *, enrolled: bool = False) -> float:
     return sum(_parts(case, enrolled))
 
 
-def train_flops(case: Case) -> float:
+def train_flops(case: Case) -> int:
     """Of one frame with its reference, forward and backward; what remat computes again is not counted.
 
     Weights that LoRA freezes need no gradient: their products cost two thirds of ordinary training, less the patch
@@ -48,7 +48,7 @@ def peak_flops(dtype: str) -> float | None:
     return PEAK_BFLOAT16.get(jax.devices()[0].device_kind) if dtype == "bfloat16" else None
 
 
-def _parts(case: Case, enrolled: bool) -> tuple[float, float, float]:
+def _parts(case: Case, enrolled: bool) -> tuple[int, int, int]:
     """Of the linear layers inside the blocks, of the patch embedding, and of everything whose both sides train."""
     n, d, r = case.tokens, case.width, case.lora_rank
     encoders = 2 if case.neutral and not enrolled else 1

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 from flax import nnx
-from flax.traverse_util import flatten_dict
 from jaxtyping import Array
 
 from painjax.bench.case import Case, make_case, pictures
@@ -14,7 +13,6 @@ from painjax.bench.flops import forward_flops
 from painjax.bench.report import report
 from painjax.bench.rounds import alternate, timed
 from painjax.bench.torch_child import TorchChild
-from painjax.models.lora import trains
 from painjax.models.vitpain import ViTPain, ViTPainOutput
 
 
@@ -59,11 +57,11 @@ def main(
     )
     with TorchChild() as torch_side:
         built = torch_side.ask({"do": "build", "case": case.for_torch()})
-        steps, counts = _steps(case)
+        steps = _steps(case)
         sides = {name: lambda step=step: timed(step, batch_size, seconds) for name, step in steps.items()}
         sides["torch"] = lambda: torch_side.ask({"do": "infer", "seconds": seconds})["images_per_second"]
         rates = alternate(sides, rounds, "bench infer")
-        result = report(case, torch_side, rates, forward_flops(case), ours=counts, theirs=built)
+        result = report(case, torch_side, rates, forward_flops(case), built)
     if "enrolled" in rates:
         enrolled = statistics.median(rates["enrolled"])
         result["images_per_second_enrolled"] = enrolled
@@ -72,16 +70,16 @@ def main(
     return {"command": "infer", "adapters": "unmerged" if lora_rank else "none"} | result
 
 
-def _steps(case: Case) -> tuple[dict[str, Callable[[], object]], dict[str, int]]:
-    """Our model, compiled: what runs one batch, by name, and how many parameters it has."""
+def _split(case: Case) -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
+    model = ViTPain(case.model_config(), rngs=nnx.Rngs(0))
+    model.eval()
+    return nnx.split(model, nnx.Param, ...)
 
-    def split() -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
-        model = ViTPain(case.model_config(), rngs=nnx.Rngs(0))
-        model.eval()
-        return nnx.split(model, nnx.Param, ...)
 
-    graphdef, *_ = nnx.eval_shape(split)
-    params, rest = jax.jit(lambda: tuple(nnx.to_pure_dict(part) for part in split()[1:]))()
+def _steps(case: Case) -> dict[str, Callable[[], object]]:
+    """Our model, compiled: what runs one batch, by name."""
+    graphdef, *_ = nnx.eval_shape(lambda: _split(case))
+    params, rest = jax.jit(lambda: tuple(nnx.to_pure_dict(part) for part in _split(case)[1:]))()
     image, calm = pictures(case)
 
     def read(output: ViTPainOutput) -> tuple[Array, ...]:
@@ -99,6 +97,4 @@ def _steps(case: Case) -> tuple[dict[str, Callable[[], object]], dict[str, int]]
     if case.neutral:
         reference = jax.jit(lambda: nnx.merge(graphdef, params, rest).enrol(calm[:, None]))()
         steps["enrolled"] = lambda: jax.block_until_ready(predict_enrolled(params, image, reference))
-    count = sum(each.size for each in jax.tree.leaves(params))
-    trained = [each.size for path, each in flatten_dict(params, sep="/").items() if trains(path, case.lora_rank)]
-    return steps, {"parameters": count, "trained_parameters": sum(trained)}
+    return steps

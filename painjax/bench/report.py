@@ -5,21 +5,24 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
+from flax import nnx
+from flax.traverse_util import flatten_dict
+
 from painjax.bench.case import Case
 from painjax.bench.flops import peak_flops
 from painjax.bench.machine import describe, gemm_gflops
 from painjax.bench.rounds import spread
 from painjax.bench.torch_child import TorchChild
+from painjax.models.lora import trains
+from painjax.models.vitpain import ViTPain
 
 
 def report(
     case: Case,
     torch_side: TorchChild,
     rates: Mapping[str, list[float]],
-    flops: float,
-    *,
-    ours: Mapping[str, int],
-    theirs: Mapping[str, Any],
+    flops: int,
+    built: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The JSON object of both commands.
 
@@ -28,7 +31,7 @@ def report(
       torch_side: the other side, still there, to be asked for its rate of plain products.
       rates: images per second of every round, of 'ours', 'torch' and any other way of ours.
       flops: of one picture, with its neutral reference, on paper.
-      ours, theirs: `parameters` and `trained_parameters` of both sides.
+      built: what the other side said of its model.
 
     Returns:
       `images_per_second`, `torch_images_per_second` (medians) and their `ratio`; `rounds` (median, min, max and every
@@ -55,10 +58,15 @@ def report(
         "torch_gemm_gflops": gemm[1],
         "mfu": median["ours"] * flops / peak if peak else None,
         "torch_mfu": median["torch"] * flops / peak if peak else None,
-        "parameters": ours["parameters"],
-        "trained_parameters": ours["trained_parameters"],
-        "torch_parameters": theirs["parameters"],
-        "torch_trained_parameters": theirs["trained_parameters"],
-        "torch_threads": theirs["threads"],
+        **count_parameters(case),
+        **{f"torch_{name}": value for name, value in built.items()},
         "settings": dataclasses.asdict(case),
     } | describe()
+
+
+def count_parameters(case: Case) -> dict[str, int]:
+    """`parameters` of our model, and the `trained_parameters` among them."""
+    params = nnx.eval_shape(lambda: nnx.state(ViTPain(case.model_config(), rngs=nnx.Rngs(0)), nnx.Param))
+    sizes = {path: each.size for path, each in flatten_dict(nnx.to_pure_dict(params), sep="/").items()}
+    trained = sum(size for path, size in sizes.items() if trains(path, case.lora_rank))
+    return {"parameters": sum(sizes.values()), "trained_parameters": trained}

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 from torch.nn import functional
 from transformers import DINOv3ViTConfig, DINOv3ViTModel
@@ -109,7 +109,7 @@ def make_encoder(case: dict[str, Any]) -> nn.Module:
         lora_dropout=case["lora_dropout"],
         target_modules=["qkv", "o_proj"],
     )
-    return get_peft_model(model, adapters)  # freezes the rest of the encoder
+    return inject_adapter_in_model(adapters, model)  # freezes the rest of the encoder
 
 
 def task_loss(found, labels) -> torch.Tensor:
