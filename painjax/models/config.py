@@ -15,7 +15,7 @@ class ViTConfig:
 
     position: 'rope' turns queries and keys by the place of their patch (DINOv3); 'learned' adds a table to the tokens
       (ViT, DINOv2), of `position_grid` x `position_grid` patches and, with `position_prefix`, a row for CLS; 'none'
-      does without.
+      does without. `position_antialias`: how the table is brought to another grid (see `resize_positions`).
     rope_shift, rope_jitter, rope_rescale: DINOv3's random changes of the patch coordinates -1..1 while training: added
       (-shift..shift, y and x apart), multiplied (1/jitter..jitter, y and x apart) and (1/rescale..rescale, both alike);
       0 is off.
@@ -42,6 +42,7 @@ class ViTConfig:
     position: str = "rope"
     position_grid: int = 0
     position_prefix: bool = True
+    position_antialias: bool = False
     rope_theta: float = 100.0
     rope_shift: float = 0.0
     rope_jitter: float = 0.0

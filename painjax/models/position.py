@@ -70,25 +70,42 @@ def rotate(x: Float[Array, "B N H K"], angles: Float[Array, "P K"] | None) -> Fl
     return jnp.concatenate([head, patches], axis=1)  # [B, N, H, K]
 
 
-def resize_positions(table: Float[Array, "G G D"], rows: int, columns: int) -> Float[Array, "rows columns D"]:
-    """A learned table for a grid of another size, by the bicubic interpolation of PyTorch, as HF's ViT and DINOv2."""
+def resize_positions(
+    table: Float[Array, "G G D"], rows: int, columns: int, antialias: bool = False
+) -> Float[Array, "rows columns D"]:
+    """A learned table for a grid of another size, by the bicubic interpolation of PyTorch.
+
+    transformers' ViT and DINOv2 do it without `antialias`, timm and transformers' DINOv2 with registers with it; the
+    two differ on larger grids too, by the cubic that they use.
+    """
     grid = table.shape[0]
     if (rows, columns) == (grid, grid):
         return table
-    down, right = (jnp.asarray(_bicubic(grid, size), table.dtype) for size in (rows, columns))
+    down, right = (jnp.asarray(_bicubic(grid, size, antialias), table.dtype) for size in (rows, columns))
     exact = jax.lax.Precision.HIGHEST
     return jnp.einsum("rg,ch,ghd->rcd", down, right, table, precision=exact)  # [rows, columns, D]
 
 
-def _bicubic(inputs: int, outputs: int) -> Float[np.ndarray, "outputs inputs"]:
-    """`torch.nn.functional.interpolate(mode='bicubic')` of a line as a matrix: a = -0.75, ends repeated."""
-    a = -0.75
-    at = (np.arange(outputs) + 0.5) * inputs / outputs - 0.5
+def _bicubic(inputs: int, outputs: int, antialias: bool) -> Float[np.ndarray, "outputs inputs"]:
+    """`torch.nn.functional.interpolate(mode='bicubic')` of a line as a matrix.
+
+    Plain: a = -0.75, ends repeated. Antialiased: a = -0.5, as wide as the step, ends cut off.
+    """
+    centres = (np.arange(outputs) + 0.5) * inputs / outputs - 0.5
+    if antialias:
+        d = np.abs(centres[:, None] - np.arange(inputs)) / max(inputs / outputs, 1)
+        matrix = _cubic(d, -0.5)
+        return matrix / matrix.sum(axis=1, keepdims=True)
     matrix = np.zeros((outputs, inputs))
     for offset in (-1, 0, 1, 2):
-        source = np.floor(at) + offset
-        d = np.abs(at - source)
-        near = (a + 2) * d**3 - (a + 3) * d**2 + 1
-        far = a * (d**3 - 5 * d**2 + 8 * d - 4)
-        np.add.at(matrix, (np.arange(outputs), np.clip(source, 0, inputs - 1).astype(int)), np.where(d <= 1, near, far))
+        source = np.floor(centres) + offset
+        column = np.clip(source, 0, inputs - 1).astype(int)
+        np.add.at(matrix, (np.arange(outputs), column), _cubic(np.abs(centres - source), -0.75))
     return matrix
+
+
+def _cubic(d: np.ndarray, a: float) -> np.ndarray:
+    """Keys' cubic at distances `d`."""
+    near = (a + 2) * d**3 - (a + 3) * d**2 + 1
+    far = a * (d**3 - 5 * d**2 + 8 * d - 4)
+    return np.where(d <= 1, near, np.where(d < 2, far, 0.0))

@@ -44,6 +44,7 @@ def _dinov2(width: int, depth: int, heads: int, letter: str, *, registers: int =
         "registers": registers,
         "position": "learned",
         "position_grid": 37,
+        "position_antialias": registers > 0,
         "qkv_bias": "all",
         "norm_epsilon": 1e-6,
     }

@@ -143,7 +143,9 @@ class ViT(nnx.Module):
         if self.positions is not None:
             table = self.positions[...].astype(patches.dtype)
             grid = table[0, int(config.position_prefix) :].reshape(config.position_grid, config.position_grid, -1)
-            patches = patches + resize_positions(grid, rows, columns).reshape(1, rows * columns, -1)
+            patches = patches + resize_positions(grid, rows, columns, config.position_antialias).reshape(
+                1, rows * columns, -1
+            )
             cls_token = cls_token + table[:, :1] if config.position_prefix else cls_token
         prefix = [cls_token] if self.registers is None else [cls_token, self.registers[...].astype(patches.dtype)]
         prefix = jnp.concatenate(prefix, axis=1)  # [1, 1 + registers, D]

@@ -166,8 +166,10 @@ def _dinov2_rows(config: ViTConfig) -> list[Row]:
 def _dinov2_sizes(shapes: Shapes) -> dict[str, Any]:
     gated = "encoder.layer.0.mlp.weights_out.weight" in shapes
     hidden = shapes["encoder.layer.0.mlp.weights_out.weight" if gated else "encoder.layer.0.mlp.fc2.weight"][1]
+    registers = _registers(shapes)
     return _learned_sizes(shapes) | {
-        "registers": _registers(shapes),
+        "registers": registers,
+        "position_antialias": registers > 0,  # as the code for registers does, and that without them does not
         "mlp": "swiglu" if gated else "gelu",
         "mlp_ratio": hidden / shapes[f"{_PATCH}.weight"][0],
         "norm_epsilon": 1e-6,

@@ -105,6 +105,7 @@ def _vit_sizes(shapes: Shapes) -> dict[str, Any]:
     sizes = _sizes(shapes) | learned_positions(shapes, "pos_embed")
     hidden, packed = shapes["blocks.0.mlp.fc2.weight"][1], shapes["blocks.0.mlp.fc1.weight"][0]
     return sizes | {
+        "position_antialias": True,
         "qkv_bias": "all" if "blocks.0.attn.qkv.bias" in shapes else "none",
         "mlp": "swiglu" if packed == 2 * hidden else "gelu",
         "mlp_ratio": hidden / sizes["width"],
