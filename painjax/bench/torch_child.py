@@ -27,13 +27,13 @@ class TorchChild:
                 f"The benchmark compares with PyTorch, and {', '.join(missing)} is not installed: "
                 "pip install 'painjax[bench]'."
             )
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            text=True,
+            bufsize=0,
         )
 
     def __enter__(self) -> "TorchChild":
@@ -48,8 +48,7 @@ class TorchChild:
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The child's answer to one request, when it comes."""
         try:
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
         except BrokenPipeError:
             raise self._ended() from None
         line = self._process.stdout.readline()
@@ -60,7 +59,7 @@ class TorchChild:
     def _ended(self) -> UserError:
         status = self._process.wait()
         self._errors.seek(0)
-        said = [line.strip() for line in self._errors.read().splitlines() if line.strip()]
+        said = [line.strip() for line in self._errors.read().decode(errors="replace").splitlines() if line.strip()]
         return UserError(
             f"The PyTorch side of the benchmark ended with status {status}: {said[-1] if said else 'it said nothing'}. "
             "Check that torch, transformers and peft fit together and that the memory suffices for both sides, or take "
