@@ -28,12 +28,11 @@ from painjax.model_folder import KINDS
 from painjax.models.vit import unpatchify
 from painjax.models.vitpain import Reference, ViTPainOutput
 
-
 NOTE = (
     "Pictures are given as uint8, 0..255, cut and scaled as told below; normalisation is inside. `pspi` and `aus` are "
-    "clipped to their ranges; `pspi_from_aus` is the PSPI formula on `aus`; `threshold_probability` is of PSPI >= 1, 2, "
-    "3; `pspi_std`, where there is one, is the error that the model expects; `heatmap`, 0..1, is where it sees pain; "
-    "`au_attention` is where each action unit's query looks, over the patches, row by row."
+    "clipped to their ranges; `pspi_from_aus` is the PSPI formula on `aus`; `threshold_probability` is of PSPI >= 1, "
+    "2, 3; `pspi_std`, where there is one, is the error that the model expects; `heatmap`, 0..1, is where it sees "
+    "pain; `au_attention` is where each action unit's query looks, over the patches, row by row."
 )
 
 

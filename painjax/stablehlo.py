@@ -41,7 +41,7 @@ def write_stablehlo(model: Exportable, folder: Path) -> HowTo:
         usage=_usage(model, {function.name for function in functions}),
         notes=(
             *([NOTE] if model.kind == "vitpain" else []),
-            f"Written by JAX {jax.__version__}; later versions read it for at least six months, as `jax.export` promises.",
+            f"Written by JAX {jax.__version__}; later versions read it for at least six months (see `jax.export`).",
         ),
     )
 

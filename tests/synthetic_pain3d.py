@@ -69,7 +69,10 @@ with tfds.core.registered.skip_registration():  # the real builder has the name
                         "mask": plane,
                         "aus": tfds.features.Tensor(shape=(6,), dtype=np.float32),
                         "pspi": tfds.features.Scalar(dtype=np.float32),
-                        "identity": {"id": tfds.features.Scalar(dtype=np.int32)},
+                        "identity": {
+                            "id": tfds.features.Scalar(dtype=np.int32),
+                            "gender": tfds.features.ClassLabel(names=["female", "male"]),
+                        },
                     }
                 ),
                 description="Synthetic stand-in for pain3d, for tests.",
@@ -84,7 +87,8 @@ with tfds.core.registered.skip_registration():  # the real builder has the name
             for i in range(count):
                 aus = np.append(rng.integers(0, 6, 5), rng.integers(0, 2)).astype(np.float32)
                 identity = 1000 * list(self.COUNTS).index(split) + i // 4
-                labels = {"aus": aus, "pspi": np.float32(pspi(aus)), "identity": {"id": identity}}
+                person = {"id": identity, "gender": identity % 2}
+                labels = {"aus": aus, "pspi": np.float32(pspi(aus)), "identity": person}
                 pictures = {name: encode(pixels) for name, pixels in draw(identity, aus, self.SIZE).items()}
                 yield f"{split}_{i:04d}", pictures | labels
 

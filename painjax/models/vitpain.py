@@ -104,8 +104,8 @@ class Reference:
     tokens: Float[Array, "B M D"] | None
     valid: Bool[Array, "B M"]
 
-    def rows(self, count: int) -> "Reference":
-        """The same for `count` frames, if it holds one person."""
+    def rows(self, count: Any) -> "Reference":
+        """The same for `count` frames (a number, or a symbolic one while exporting), if it holds one person."""
         return jax.tree.map(lambda x: x if x.shape[0] == count else jnp.broadcast_to(x, (count, *x.shape[1:])), self)
 
 
