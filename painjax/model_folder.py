@@ -171,8 +171,8 @@ def parameter_shapes(kind: str, model: Mapping[str, Any]) -> dict[str, tuple[int
         config = config(**model)
     except (TypeError, ValueError) as error:
         raise UserError(f"The model's configuration is not valid: {error}") from error
-    abstract = nnx.eval_shape(lambda: module(config, rngs=nnx.Rngs(0)))
-    params = nnx.to_pure_dict(nnx.state(abstract, nnx.Param))
+    # Not nnx.eval_shape, which under a mesh would look for the logical axes there.
+    params = jax.eval_shape(lambda: nnx.to_pure_dict(nnx.state(module(config, rngs=nnx.Rngs(0)), nnx.Param)))
     return {name: tuple(value.shape) for name, value in flatten(params).items()}
 
 

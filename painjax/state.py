@@ -68,7 +68,7 @@ def model_outline(config: ConfigDict) -> tuple[nnx.GraphDef, dict[str, Any], dic
     def split() -> tuple[nnx.GraphDef, nnx.State, nnx.State]:
         return nnx.split(make_model(config), nnx.Param, ...)
 
-    graphdef, params, _ = nnx.eval_shape(split)
+    graphdef, (params, _) = _outline(split)
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), nnx.to_pure_dict(params))
     # Under jit the parameters, which nobody asks for here, are never made.
@@ -108,15 +108,7 @@ def create_state(
             modules["teacher"].eval()
         return nnx.split(modules, is_trained, nnx.Param, ...)
 
-    # The graph holds no arrays, so it is taken from an abstract run, which allocates nothing.
-    abstract = {}
-
-    def shapes() -> tuple[nnx.State, nnx.State, nnx.State]:
-        abstract["graphdef"], *states = split()
-        return tuple(states)
-
-    params, frozen, rng = jax.eval_shape(shapes)
-    graphdef = abstract["graphdef"]
+    graphdef, (params, frozen, rng) = _outline(split)
     optimizer = make_optimizer(config, params)
 
     def build() -> TrainState:
@@ -157,9 +149,10 @@ def replace_params(state: TrainState, arrays: Mapping[str, np.ndarray]) -> Train
 
 
 def place(like: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The nested dict `like` with `arrays` (by path) in place of its own, each laid out as the one that it replaces."""
+    """The nested dict `like` of arrays, or of shapes with a sharding, with `arrays` (by path) in place of its own, each
+    laid out as the one that it replaces."""
 
-    def laid_out(path: str, old: Array) -> Array:
+    def laid_out(path: str, old: Array | jax.ShapeDtypeStruct) -> Array | jax.ShapeDtypeStruct:
         if path not in arrays:
             return old
         # A copy, because on CPU JAX would share the memory, and the state is donated.
@@ -202,6 +195,18 @@ def make_train_step(
         in_shardings=(shardings, sharding.batch_sharding(mesh)),
         out_shardings=(shardings, everywhere),
     )
+
+
+def _outline(split: Callable[[], tuple]) -> tuple[nnx.GraphDef, tuple[nnx.State, ...]]:
+    """The graph and the abstract states that `split` returns. (`nnx.eval_shape` wants our logical axes in the mesh.)"""
+    found = {}
+
+    def states() -> tuple[nnx.State, ...]:
+        found["graphdef"], *rest = split()  # the graph holds no arrays, so it may leave the abstract run
+        return tuple(rest)
+
+    shapes = jax.eval_shape(states)
+    return found["graphdef"], shapes
 
 
 def _streams_of_step(rng: dict[str, Any], step: Array) -> dict[str, Any]:

@@ -1,11 +1,15 @@
+import re
+from collections import Counter
+
 import jax
 import numpy as np
 import pytest
 
-from configs import student, teacher
+from configs import student, student_supervised, teacher
 from painjax import sharding
 from painjax.data.pipeline import train_batches
 from painjax.errors import UserError
+from painjax.models import lora
 from painjax.state import create_state, make_model, make_train_step
 
 pytestmark = pytest.mark.slow  # each mesh compiles the whole step
@@ -89,6 +93,85 @@ def test_the_model_of_a_state_is_in_evaluation_mode(synthetic_dataset):
     fresh = make_model(config)
     fresh.eval()
     np.testing.assert_allclose(once.pspi, fresh(images).pspi, rtol=1e-4)
+
+
+# ---------------------------------------------------------------- LoRA
+
+
+def lora_config(data_dir, rank=4):
+    config = student_supervised.get_config("test")
+    config.data.data_dir = str(data_dir)
+    config.steps = 20
+    config.model.update({"neutral": "separate", "lora_rank": rank, "lora_dropout": 0.5 if rank else 0.0})
+    config.model.update({"lora_targets": r"patch_embed|blocks/.*", "mlp_ratio": 3.5})
+    config.loss.heatmap = 1.0  # else its head would not learn
+    return config
+
+
+def run_lora(data_dir, shape, devices, steps):
+    config = lora_config(data_dir)
+    mesh = sharding.create_mesh({"data": shape[0], "fsdp": shape[1]}, jax.devices()[:devices])
+    batches = train_batches(config)
+    losses = []
+    with jax.set_mesh(mesh):
+        state, shardings, optimizer = create_state(config, mesh)
+        start = jax.device_get(state.model_params())
+        step = make_train_step(config, optimizer, shardings, mesh)
+        for _ in range(steps):
+            state, terms = step(state, sharding.put_batch(next(batches), mesh))
+            losses.append(float(terms["loss"]))
+    return np.array(losses), start, state
+
+
+@pytest.fixture(scope="module")
+def lora_runs(synthetic_dataset):
+    return [run_lora(synthetic_dataset, *mesh, steps=8) for mesh in (((1, 1), 1), ((2, 4), 8))]
+
+
+def test_dropout_of_adapters_does_not_depend_on_the_mesh(lora_runs):
+    (one, *_), (eight, *_) = lora_runs
+    assert len(set(one)) == 8
+    np.testing.assert_allclose(eight, one, rtol=1e-5)
+
+
+def test_only_adapters_and_heads_change(lora_runs):
+    _, start, state = lora_runs[1]
+    end = jax.device_get(state.model_params())
+    assert start.keys() == end.keys()
+    changed = {path for path in end if not np.array_equal(start[path], end[path])}
+    assert changed == {path for path in end if lora.trains(path, 4)}
+    adapters = {path for path in changed if path.startswith(lora.ENCODERS)}
+    linears = ("patch_embed", "blocks/qkv", "blocks/proj", "blocks/fc1", "blocks/fc2")
+    assert adapters == {f"{e}/{name}/{x}" for e in lora.ENCODERS for name in linears for x in lora.ADAPTER}
+
+
+def test_the_optimizer_knows_nothing_of_frozen_weights(lora_runs):
+    _, _, state = lora_runs[1]
+    trained = sum(value.size for path, value in state.model_params().items() if lora.trains(path, 4))
+    moments = [value for value in jax.tree.leaves(state.opt_state) if value.ndim]  # without the counts
+    assert sum(value.size for value in moments) == 2 * trained
+
+
+def test_the_step_computes_no_gradient_of_frozen_weights(synthetic_dataset):
+    """In the compiled program, a kernel's gradient is a product whose result has the kernel's shape."""
+
+    def products(rank):
+        config = lora_config(synthetic_dataset, rank)
+        config.model.neutral = "shared"
+        mesh = sharding.create_mesh({"data": 1, "fsdp": 1}, jax.devices()[:1])
+        with jax.set_mesh(mesh):
+            state, shardings, optimizer = create_state(config, mesh)
+            batch = sharding.put_batch(next(train_batches(config)), mesh)
+            program = make_train_step(config, optimizer, shardings, mesh).lower(state, batch).compile().as_text()
+        found = re.findall(r"= f32\[([\d,]*)\]\S* dot\(", program)
+        return Counter(tuple(sorted(map(int, shape.split(",")))) for shape in found if shape)
+
+    full, adapted = products(0), products(4)
+    for kernel in ((32, 192), (32, 96), (32, 112)):  # patch embedding, qkv, both of the MLP
+        assert full[kernel] >= 1 and adapted[kernel] == 0
+    assert full[32, 112] == 2
+    assert full[32, 32] - adapted[32, 32] == 1  # the projection after attention; heads have this shape too
+    assert full[4, 32] == 0 and adapted[4, 32] >= 5  # what is computed instead
 
 
 def test_a_width_that_fsdp_does_not_divide_is_refused_by_name(synthetic_dataset):
