@@ -255,6 +255,7 @@ def _folder_config(folder: ModelFolder) -> ConfigDict:
     preprocessing = folder.config["preprocessing"]
     if config.data.input == "image":
         config.data.image_mean, config.data.image_std = tuple(preprocessing["mean"]), tuple(preprocessing["std"])
+    config.data.image_crop, config.data.image_interpolation = preprocessing["crop"], preprocessing["interpolation"]
     return config
 
 

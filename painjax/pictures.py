@@ -26,11 +26,7 @@ Crop = Callable[[UInt8[np.ndarray, "H W 3"]], Sequence[float] | None]  # -> x0, 
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 CROPS = ("centre", "none")
-INTERPOLATIONS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+INTERPOLATIONS = {kind.name.lower(): kind for kind in Image.Resampling}  # each antialiased, except for nearest
 MAX_ASPECT = 3.0  # longer strips than this are no portrait
 MIN_SIDE = 32  # pixels: less holds no expression
 GREY = (128, 128, 128)  # where there is no picture: behind transparent parts, beyond the edges
@@ -60,7 +56,7 @@ class PictureReader:
       a function  from pixels [H, W, 3] uint8 to a box (x0, y0, x1, y1) in pixels, or None where there is no face. The
                   box grows about its centre to a square, beyond the edges of the picture if need be.
     fraction: of the middle square's side that 'centre' keeps, 0..1; weights trained on closer cuts want less than 1.
-    interpolation: 'bilinear', 'bicubic' or 'lanczos', each antialiased.
+    interpolation: a name of Pillow's: 'bilinear', 'bicubic', 'lanczos', ...
     """
 
     size: int
@@ -94,8 +90,8 @@ class PictureReader:
         x0, y0, x1, y1 = self._box(image, name, warnings)
         if x1 - x0 < 0.75 * self.size:
             warnings.append(
-                f"{Path(name).name}: the part looked at, {x1 - x0:.0f} x {y1 - y0:.0f} pixels, is small for a model of "
-                f"{self.size} x {self.size}; expect a worse estimate."
+                f"The part looked at, {x1 - x0:.0f} x {y1 - y0:.0f} pixels, is small for a model of {self.size} x "
+                f"{self.size}; expect a worse estimate."
             )
         image = _cut(image, (x0, y0, x1, y1), self.size, INTERPOLATIONS[self.interpolation])
         pixels = np.asarray(image if self.channels == 3 else image.convert("L"))
@@ -118,8 +114,8 @@ class PictureReader:
             return _square(width / 2, height / 2, float(long))
         if long > 1.02 * short:
             warnings.append(
-                f"{Path(name).name}: {width} x {height} pixels is not square; only the middle {short} x {short} is "
-                "looked at. If the face is not there, crop the picture around it first."
+                f"{width} x {height} pixels is not square; only the middle {short} x {short} is looked at. If the face "
+                "is not there, crop the picture around it first."
             )
         return _square(width / 2, height / 2, self.fraction * short)
 
@@ -127,7 +123,7 @@ class PictureReader:
         with self._lock:
             found = self.crop(np.array(image))
         if found is None:
-            raise NoFaceError(f"The crop function found no face in the image {name}. Crop it around the face yourself.")
+            raise NoFaceError(f"The crop function found no face in the image {name}.")
         try:
             x0, y0, x1, y1 = (float(value) for value in found)
         except (TypeError, ValueError):
@@ -229,7 +225,7 @@ def _to_rgb(image: Image.Image, name: str) -> tuple[Image.Image, list[str]]:
     warnings = []
     # The second picture of an MPO is the telephone's own depth or gain map.
     if getattr(image, "is_animated", False) and image.format != "MPO":
-        warnings.append(f"{Path(name).name}: only the first of its {image.n_frames} pictures is looked at.")
+        warnings.append(f"Only the first of its {image.n_frames} pictures is looked at.")
         image.seek(0)
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PPM", None)):
@@ -242,7 +238,7 @@ def _to_rgb(image: Image.Image, name: str) -> tuple[Image.Image, list[str]]:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         if image.getextrema()[3][0] < 255:
-            warnings.append(f"{Path(name).name}: its transparent parts are shown as grey.")
+            warnings.append("Its transparent parts are shown as grey.")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (*GREY, 255)), image)
     return image.convert("RGB"), warnings
 

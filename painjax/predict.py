@@ -58,7 +58,8 @@ def main(
       `predictions`: one dict per image or frame with `image` (path), for frames `frame` and `time_s`, `pspi`,
       `pspi_std`, `pspi_from_aus`, `aus` by name, `thresholds` (probability of PSPI >= 1, 2, 3) and `warnings`; with a
       table, the frames of videos are in the table only. In a frame without a face every number is None. `videos`: one
-      dict per video with `video`, `frames`, `frames_without_face`, `mean_pspi`, `max_pspi` and `max_pspi_time_s`.
+      dict per video with `video`, `frames`, `frames_without_face`, `mean_pspi`, `max_pspi`, `max_pspi_time_s` and
+      `warnings`; what holds for many frames is warned about with the first of them only.
       `errors`: {image, error} for every file of a folder that could not be used, and for a video that breaks off.
 
     Raises:
@@ -73,7 +74,8 @@ def main(
     with PredictionTable(table) if table else contextlib.nullcontext() as rows:
         predictor = Predictor(workdir, batch_size=batch_size, crop=crop_function)
         calm = [predictor.read(file) for file in neutral]
-        session = _Session(rows, Path(output) if output else None, calm, is_folder=Path(image).is_dir())
+        told = [warning for file, picture in zip(neutral, calm, strict=True) for warning in _told(file, picture)]
+        session = _Session(rows, Path(output) if output else None, told, is_folder=Path(image).is_dir())
         found = predictor.stream(
             session.sources(files, every, fps),
             predictor.enrol(calm) if calm else None,
@@ -89,11 +91,11 @@ def main(
 class _Session:
     """What one command has found so far."""
 
-    def __init__(self, table: PredictionTable | None, output: Path | None, calm: list[Picture], *, is_folder: bool):
+    def __init__(self, table: PredictionTable | None, output: Path | None, told: list[str], *, is_folder: bool):
         self._table = table
         self._output = output
         self._is_folder = is_folder
-        self._reference_warnings = [warning for picture in calm for warning in picture.warnings]
+        self._reference_warnings = told
         self._predictions: list[dict[str, Any]] = []
         self._videos: dict[Path, dict[str, Any]] = {}
         self._errors: dict[Path, str] = {}
@@ -125,10 +127,9 @@ class _Session:
             self._errors.setdefault(path, str(found))  # the first of a video's frames speaks for all
             return
         row = {"image": str(path)} | ({"frame": place.frame, "time_s": place.time_s} if in_video else {})
-        row |= _without_face(found) if isinstance(found, UserError) else _record(found)
-        row["warnings"] = row["warnings"] + self._reference_warnings
+        row |= _without_face(found) if isinstance(found, UserError) else _record(found, path, self._reference_warnings)
         if in_video:
-            self._summarise(place, found)
+            self._summarise(place, found, row)
         if self._table is not None:
             self._table.append(_flat(row))
         if self._table is None or not in_video:
@@ -144,10 +145,13 @@ class _Session:
             "errors": [{"image": str(path), "error": error} for path, error in self._errors.items()],
         }
 
-    def _summarise(self, place: VideoPlace, found: Prediction | UserError) -> None:
-        counts = self._videos.setdefault(place.path, {"frames": 0, "faces": 0, "sum": 0.0, "max": (-1.0, None)})
+    def _summarise(self, place: VideoPlace, found: Prediction | UserError, row: dict[str, Any]) -> None:
+        start = {"frames": 0, "faces": 0, "sum": 0.0, "max": (-1.0, None), "warnings": []}
+        counts = self._videos.setdefault(place.path, start)
         counts["frames"] += 1
         if isinstance(found, Prediction):
+            row["warnings"] = [warning for warning in row["warnings"] if warning not in counts["warnings"]]
+            counts["warnings"] += row["warnings"]
             counts["faces"] += 1
             counts["sum"] += float(found.pspi)
             counts["max"] = max(counts["max"], (float(found.pspi), place.time_s), key=lambda pair: pair[0])
@@ -173,10 +177,16 @@ def _finished(path: Path, counts: dict[str, Any]) -> dict[str, Any]:
         "mean_pspi": round(counts["sum"] / faces, 3) if faces else None,
         "max_pspi": round(counts["max"][0], 3) if faces else None,
         "max_pspi_time_s": counts["max"][1],
+        "warnings": counts["warnings"],
     }
 
 
-def _record(found: Prediction) -> dict[str, Any]:
+def _told(path: Path, picture: Picture) -> list[str]:
+    """The warnings of a picture or video, with its name."""
+    return [f"{path.name}: {warning}" for warning in picture.warnings]
+
+
+def _record(found: Prediction, path: Path, more_warnings: list[str]) -> dict[str, Any]:
     return {
         "pspi": round(float(found.pspi), 3),
         "pspi_std": None if found.pspi_std is None else round(float(found.pspi_std), 3),
@@ -186,7 +196,7 @@ def _record(found: Prediction) -> dict[str, Any]:
             f"pspi>={k}": round(float(p), 4)
             for k, p in zip(PSPI_THRESHOLDS, found.threshold_probability, strict=True)
         },
-        "warnings": list(found.picture.warnings),
+        "warnings": _told(path, found.picture) + more_warnings,
     }  # fmt: skip
 
 

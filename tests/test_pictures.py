@@ -106,7 +106,7 @@ def test_of_an_animation_the_first_picture_is_taken_and_that_is_said(read, tmp_p
     first.save(tmp_path / f"a.{suffix}", save_all=True, append_images=rest, **options)
     picture = read(tmp_path / f"a.{suffix}")
     assert (picture.pixels == (255, 0, 0)).all()
-    assert picture.warnings == [f"a.{suffix}: only the first of its 3 pictures is looked at."]
+    assert picture.warnings == ["Only the first of its 3 pictures is looked at."]
 
 
 def test_numbers_of_unknown_range_are_refused(read, tmp_path):
@@ -159,7 +159,7 @@ def test_centre_takes_the_middle_square_and_says_so(read):
     wide = noise(SIZE, 2 * SIZE)
     picture = read(wide, "wide.png")
     np.testing.assert_array_equal(picture.pixels, wide[:, SIZE // 2 : SIZE // 2 + SIZE])
-    assert len(picture.warnings) == 1 and picture.warnings[0].startswith("wide.png: 64 x 32 pixels is not square")
+    assert len(picture.warnings) == 1 and picture.warnings[0].startswith("64 x 32 pixels is not square")
 
 
 def test_a_crop_fraction_takes_the_middle_of_the_middle():
@@ -247,14 +247,14 @@ def test_a_small_picture_is_warned_about():
     picture = PictureReader(112)(noise(40, 40), "a.png")
     assert picture.pixels.shape == (112, 112, 3)
     assert picture.warnings == [
-        "a.png: the part looked at, 40 x 40 pixels, is small for a model of 112 x 112; expect a worse estimate."
+        "The part looked at, 40 x 40 pixels, is small for a model of 112 x 112; expect a worse estimate."
     ]
 
 
 def test_scaling_keeps_the_mean_and_smooths():
     """Antialiased: a fine chequerboard becomes its mean, whichever the interpolation."""
     board = np.kron(np.indices((64, 64)).sum(axis=0) % 2, np.ones((4, 4))).astype(np.uint8)[..., None] * 200
-    for interpolation in pictures.INTERPOLATIONS:
+    for interpolation in sorted(set(pictures.INTERPOLATIONS) - {"nearest"}):
         pixels = PictureReader(SIZE, interpolation=interpolation)(board).pixels
         np.testing.assert_allclose(pixels[4:-4, 4:-4], 100, atol=2)
 

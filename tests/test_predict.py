@@ -156,6 +156,9 @@ def test_a_video_gives_a_row_per_frame(trained, tmp_path):
     assert {f["image"] for f in frames} == {str(path)}
     want = outputs(model, to_input(np.full((1, SIZE, SIZE, 3), 60, np.uint8)))  # what frame 6 was filled with
     assert frames[3]["pspi"] == pytest.approx(float(np.clip(want.pspi[0], 0, 16)), abs=2e-3)
+    (warning,) = frames[0]["warnings"]
+    assert warning.startswith("clip.mkv: 64 x 48 pixels is not square")
+    assert not any(f["warnings"] for f in frames[1:])  # once is enough
     best = max(frames, key=lambda f: f["pspi"])
     assert result["videos"] == [
         {
@@ -165,6 +168,7 @@ def test_a_video_gives_a_row_per_frame(trained, tmp_path):
             "mean_pspi": pytest.approx(np.mean([f["pspi"] for f in frames]), abs=1e-3),
             "max_pspi": best["pspi"],
             "max_pspi_time_s": best["time_s"],
+            "warnings": [warning],
         }
     ]
 

@@ -1,15 +1,17 @@
 """Predictor: what it says is what the model says, enrolled or not, and what that costs."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from ml_collections import ConfigDict
 from PIL import Image
 
 from painjax import predictor
 from painjax.errors import UserError
+from painjax.model_folder import write_model_folder
 from painjax.models.vit import ViT
 from painjax.models.vitpain import ViTPain, ViTPainConfig
 from painjax.pictures import NoFaceError
@@ -117,13 +119,24 @@ def test_the_authors_heads_predict_too():
         predict.predict(pixels, heatmap=True)
 
 
-def test_preprocessing_comes_from_the_configuration():
-    figures = {"image_mean": (0.5, 0.4, 0.3), "image_std": (0.5, 0.25, 0.2)}
-    data = {"input": "image", **figures, "image_crop": 0.5, "image_interpolation": "bicubic"}
+def test_a_model_folder_brings_its_preprocessing(tmp_path):
     model, pixels = make_model(), noise(2, 2 * SIZE, 2 * SIZE)
-    found = Predictor(model, config=ConfigDict({"batch_size": 8, "data": data})).predict(pixels)
-    want = outputs(model, to_input(pixels[:, 16:48, 16:48], *figures.values()))
-    np.testing.assert_allclose(found.aus, want.aus, atol=1e-5)
+    mean, std = (0.5, 0.4, 0.3), (0.5, 0.25, 0.2)
+    write_model_folder(
+        tmp_path / "model",
+        jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(model, nnx.Param))),
+        kind="vitpain",
+        model=dataclasses.asdict(model.config),
+        preprocessing={"mean": mean, "std": std, "size": SIZE, "crop": 0.5, "interpolation": "bicubic"},
+        source={"from": "a test", "revision": None, "file": None, "sha256": None},
+        card="A test.",
+    )
+    predict = Predictor(tmp_path / "model")
+    want = outputs(model, to_input(pixels[:, 16:48, 16:48], mean, std))
+    np.testing.assert_allclose(predict.predict(pixels).aus, want.aus, atol=1e-5)
+    small = np.asarray(Image.fromarray(pixels[0]).resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=(4, 4, 60, 60)))
+    face = Predictor(tmp_path / "model", crop=lambda pixels: (4, 4, 60, 60)).read(pixels[0])
+    np.testing.assert_array_equal(face.pixels, small)  # a face that was found is not cut again
 
 
 def test_a_heatmap_model_reads_one_channel():
