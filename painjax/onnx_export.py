@@ -49,8 +49,10 @@ def _write(jax2onnx: ModuleType, model: Exportable, function: Function, path: Pa
     def flat(*arrays):
         return jax.tree.leaves(function.call(params, *jax.tree.unflatten(tree, arrays)))
 
-    # Traced here: jax2onnx traces with layers of its own in the place of Flax's, not all of which can be vmapped.
-    traced = jax.make_jaxpr(flat)(*shapes)
+    # Traced here: jax2onnx traces with layers of its own in the place of Flax's, not all of which can be vmapped. And
+    # without jit, where a scan is a Python loop: ONNX's loops keep onnxruntime from fusing what is inside them.
+    with jax.disable_jit():
+        traced = jax.make_jaxpr(flat)(*shapes)
     jax2onnx.to_onnx(
         jaxpr_as_fun(traced),
         shapes,
