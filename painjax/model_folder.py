@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from safetensors import SafetensorError, safe_open
@@ -150,7 +151,7 @@ def build_model(folder: ModelFolder) -> ViT | ViTPain:
         return nnx.split(module(config(**folder.config["model"]), rngs=nnx.Rngs(0)), nnx.Param, ...)
 
     graph, params, _ = nnx.eval_shape(split)
-    nnx.replace_by_pure_dict(params, jax.tree.map(jax.numpy.asarray, folder.params))
+    nnx.replace_by_pure_dict(params, jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), folder.params))
     # What is no parameter is random streams. Under jit the parameters that nobody asks for are never made.
     model = nnx.merge(graph, params, jax.jit(lambda: split()[2])())
     model.eval()
