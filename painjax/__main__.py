@@ -47,6 +47,11 @@ def train(options: argparse.Namespace, overrides: list[str]) -> int:
     from painjax.config import load_config
 
     config = load_config(options.config, overrides)  # refused here, before JAX is loaded
+    if options.check:
+        from painjax.launch.check_host import check_host
+
+        print(check_host(config))
+        return DONE
     _join(options)
     from painjax import train as training
 
@@ -206,6 +211,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--workdir", required=True, metavar="W", help=workdir)
     sub.add_argument("--config", required=True, metavar="FILE", help="experiment; --config.key=value changes a setting")
     sub.add_argument("--distributed", action="store_true", help=distributed)
+    sub.add_argument("--check", action="store_true", help="only say whether this host has the data set and weights")
 
     sub = command(
         evaluate,
