@@ -47,6 +47,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model.dropout = 0.0
     config.model.neutral = "none"
     config.model.project_width = 0
+    config.model.uncertainty = False  # a head for the variance of PSPI, trained by loss.pspi_nll
     config.model.lora_rank = 0  # > 0: the encoder keeps its pretrained weights, and adapters of this rank are trained
     config.model.lora_alpha = 16.0
     config.model.lora_dropout = 0.0
@@ -57,7 +58,9 @@ def get_config(variant: str = "") -> ConfigDict:
 
     config.loss = ConfigDict()
     config.loss.pspi = 1.0
+    config.loss.pspi_nll = 0.0
     config.loss.aus = 1.0
+    config.loss.consistency = 0.1  # of PSPI with the formula on the AUs
     config.loss.thresholds = 0.1
     config.loss.heatmap = 0.0
     config.loss.attention = 0.0

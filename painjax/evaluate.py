@@ -124,7 +124,7 @@ def _predict_batch(
     rows = clip_to_range(output) | {
         "pspi_true": inputs["pspi"],
         "aus_true": inputs["aus"],
-        "predicted_heat": jax.nn.sigmoid(output.heatmap).mean(axis=-1),  # [B, P]
+        "predicted_heat": predicted_heat(output, config.model.patch_size).mean(axis=-1),  # [B, P]
         "attention": jnp.einsum("bap,ba->bp", output.au_attention, au_shares(inputs["aus"])),  # [B, P]
         "heat": patchify(inputs["heatmap"], config.model.patch_size).mean(axis=-1),  # [B, P]
         "index": inputs["index"],
@@ -143,6 +143,14 @@ def clip_to_range(output: ViTPainOutput) -> dict[str, Array]:
         "aus": jnp.clip(output.aus, 0, jnp.asarray(AU_MAX)[None, :]),
         "threshold_probability": jax.nn.sigmoid(output.threshold_logits),
     }
+
+
+def predicted_heat(output: ViTPainOutput, patch_size: int) -> Float[Array, "B P pp"]:
+    """The predicted pain heatmap in 0..1, patch by patch; 0 everywhere for a model without a head for it, which leaves
+    its correlation undefined."""
+    if output.heatmap is None:
+        return jnp.zeros((output.au_attention.shape[0], output.au_attention.shape[2], patch_size**2))
+    return jax.nn.sigmoid(output.heatmap)
 
 
 def labels(config: ConfigDict, split: str) -> tuple[Float[np.ndarray, "N"], Float[np.ndarray, "N A"]]:

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from painjax.errors import UserError
 
 # Weight decay pulls matrices towards zero; biases, gains and learned tokens are no matrices, even where stacked.
-_NO_DECAY = re.compile(r"(.*/)?(bias|scale|gamma\d*|cls_token|registers|queries)")
+_NO_DECAY = re.compile(r"(.*/)?(bias|scale|gamma\d*|cls_token|registers|positions|queries)")
 
 
 def learning_rate(config: ConfigDict) -> optax.Schedule:

@@ -25,7 +25,7 @@ from PIL import Image
 from painjax import checkpoint, evaluate, report_plots
 from painjax.data.sources import FrameSource
 from painjax.data.transforms import prepare
-from painjax.evaluate import clip_to_range
+from painjax.evaluate import clip_to_range, predicted_heat
 from painjax.files import write_atomically
 from painjax.metrics import Predictions
 from painjax.models.vit import unpatchify
@@ -123,7 +123,9 @@ def picture_rows(
     neutral = inputs["neutral"] if config.model.neutral != "none" else None
     output = model(inputs["image"], neutral)
     size, grid = config.model.image_size, config.model.image_size // config.model.patch_size
-    said = unpatchify(jax.nn.sigmoid(output.heatmap), config.model.patch_size, grid, grid)[..., 0]  # [K, S, S]
+    said = unpatchify(predicted_heat(output, config.model.patch_size), config.model.patch_size, grid, grid)[
+        ..., 0
+    ]  # [K, S, S]
     still = batch["aus"].sum(1, keepdims=True) == 0
     active = np.where(still, 1 / len(AU_NAMES), au_shares(batch["aus"]))  # neutral: all queries alike
     attention = np.einsum("bap,ba->bp", np.asarray(output.au_attention), active)

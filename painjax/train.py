@@ -30,7 +30,7 @@ from painjax.training_log import Meter, MetricsLog
 # weights are told by their hash, wherever they lie.
 _FREE = ("mesh.", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "data.data_dir", "pretrained")
 # What settings mean that a configuration, such as one written by an earlier version, does not have.
-_UNSET = {"pretrained": ""} | {
+_UNSET = {"pretrained": "", "loss.pspi_nll": 0.0, "loss.consistency": 0.0} | {
     f"model.{field.name}": field.default
     for field in dataclasses.fields(ViTPainConfig)
     if field.default is not dataclasses.MISSING

@@ -4,14 +4,19 @@ import math
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from configs import teacher
 from painjax import sharding
-from painjax.checkpoint import Checkpoints, best_step, read_config, restore_model
+from painjax.checkpoint import Checkpoints, best_step, read_config, restore_model, restore_params
 from painjax.errors import UserError
+from painjax.model_folder import write_model_folder
+from painjax.models.vitpain import ViTPain, ViTPainConfig
 from painjax.state import create_state
+from tests import tiny_encoder
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +128,58 @@ def test_a_folder_without_a_model_says_how_to_get_one(tmp_path):
     assert read_config(tmp_path).seed == 1
     with pytest.raises(FileNotFoundError, match="no checkpoints"):
         restore_model(tmp_path)
+
+
+# ---------------------------------------------------------------- model folders
+
+
+PREPROCESSING = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4], "size": 32, "crop": 0.9, "interpolation": "bicubic"}
+
+
+def write_vitpain(folder, experiment=None, **fields):
+    """A ViTPain with random weights as a model folder, and its parameters."""
+    model = tiny_encoder.MODEL | {"image_size": 32, "neutral": "shared", "lora_rank": 2} | fields
+    outline = nnx.eval_shape(lambda: ViTPain(ViTPainConfig(**model), rngs=nnx.Rngs(0)))
+    params = tiny_encoder.random_params(outline, seed=0)
+    source = {"from": "a test", "revision": None, "file": None, "sha256": None}
+    described = {"model": model, "preprocessing": PREPROCESSING, "source": source, "card": "# Tiny\n"}
+    write_model_folder(folder, params, kind="vitpain", experiment=experiment, **described)
+    return params
+
+
+def test_a_model_folder_is_restored_as_a_run_is(tmp_path):
+    params = write_vitpain(tmp_path / "model")
+    model, config, step = restore_model(tmp_path / "model")
+    jax.tree.map(np.testing.assert_array_equal, nnx.to_pure_dict(nnx.state(model, nnx.Param)), params)
+    assert model.pspi_head.dropout.deterministic
+    assert step == best_step(tmp_path / "model") == 0
+    assert config == read_config(tmp_path / "model")
+    assert (config.batch_size, config.seed, config.data.name, config.data.input) == (32, 0, "pain3d/quick", "image")
+    assert config.data.image_mean == (0.5, 0.4, 0.3) and config.data.image_std == (0.2, 0.3, 0.4)
+    assert config.model.neutral == "shared" and config.model.image_size == 32
+    like = jax.tree.map(jnp.zeros_like, params)
+    jax.tree.map(np.testing.assert_array_equal, restore_params(tmp_path / "model", 0, like), params)
+
+
+def test_a_model_folder_remembers_its_training(tmp_path):
+    experiment = teacher.get_config("test")
+    experiment.data.data_dir = "elsewhere"
+    write_vitpain(tmp_path / "model", json.loads(experiment.to_json()), in_channels=1, neutral="none")
+    config = read_config(tmp_path / "model")
+    assert (config.data.input, config.data.data_dir, config.batch_size) == ("heatmap", "elsewhere", 8)
+    assert config.model.depth == 2 and config.model.lora_rank == 2 and "image_mean" not in config.data
+
+
+def test_an_encoder_alone_is_no_model_of_pain(tmp_path):
+    folder = tiny_encoder.write(tmp_path / "encoder")
+    for function in (read_config, restore_model):
+        with pytest.raises(UserError, match="holds an encoder without heads.*configs/student_lora.py"):
+            function(folder)
+
+
+def test_a_damaged_model_folder_is_refused(tmp_path):
+    write_vitpain(tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(UserError, match="has changed since it was written"):
+        restore_model(tmp_path / "model")

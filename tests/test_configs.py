@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from painjax import train
+from painjax import pretrained, train
 from painjax.models.vitpain import ViTPainConfig
+from tests import tiny_encoder
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem != "__init__")
@@ -16,9 +17,16 @@ def get_config(name, variant=""):
     return importlib.import_module(f"configs.{name}").get_config(variant)
 
 
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return tiny_encoder.write(tmp_path_factory.mktemp("weights") / "tiny")
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_every_experiment_builds_and_says_how_to_start_it(name):
+def test_every_experiment_builds_and_says_how_to_start_it(name, weights):
     config = get_config(name)
+    if config.model.width is None:  # left to the pretrained weights
+        config = pretrained.complete(config, pretrained.read(weights))
     ViTPainConfig(**config.model)
     assert config.steps > config.optim.warmup_steps
     document = importlib.import_module(f"configs.{name}").__doc__
@@ -59,7 +67,9 @@ def run(name, data_dir, workdir, **settings):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_every_experiment_trains(name, teacher_workdir, synthetic_dataset, tmp_path):
+def test_every_experiment_trains(name, teacher_workdir, weights, synthetic_dataset, tmp_path):
     if name != "teacher":  # which the fixture trains
-        settings = {"teacher": str(teacher_workdir)} if "teacher" in get_config(name) else {}
+        config = get_config(name)
+        settings = {"teacher": str(teacher_workdir)} if "teacher" in config else {}
+        settings |= {"pretrained": str(weights)} if config.model.width is None else {}
         run(name, synthetic_dataset, tmp_path, **settings)

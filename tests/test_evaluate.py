@@ -44,6 +44,12 @@ def trained(monkeypatch, data_dir):
     return lambda **model: restore(make_config(data_dir, **model))
 
 
+def test_a_model_without_a_heatmap_head_is_evaluated_on_the_rest(trained):
+    model, config = trained(heads_layout="official", neutral="none", position="none", registers=0)
+    summary = evaluate.predict_split(model, config, "test").summary()
+    assert np.isfinite(summary["pspi"]["mae"]) and np.isnan(summary["heatmap"]["pcc"])
+
+
 def test_every_example_once_in_order(trained):
     model, config = trained()
     predictions = evaluate.predict_split(model, config, "test")
@@ -91,10 +97,11 @@ def test_the_neutral_reference_is_used_only_when_asked_for(trained):
 def test_predictions_stay_on_the_scale(trained):
     model, config = trained()
     model.pspi_head.score.bias[...] = np.array([3.0])  # 16 * (0.5 + 3): far beyond the scale
-    model.au_head.bias[...] = np.array([-5.0, 5.0, 0.0, 0.0, 0.0, 9.0])
+    model.au_head.bias[...] = np.array([-50.0, 50.0, 0.0, 0.0, 0.0, 50.0])  # logits
     predictions = evaluate.predict_split(model, config, "test")
     assert (predictions.pspi == 16).all()
-    assert (predictions.aus[:, 0] == 0).all() and (predictions.aus[:, [1, 5]] == np.array(AU_MAX)[[1, 5]]).all()
+    np.testing.assert_allclose(predictions.aus[:, 0], 0, atol=1e-6)
+    np.testing.assert_allclose(predictions.aus[:, [1, 5]], np.broadcast_to(np.array(AU_MAX)[[1, 5]], (11, 2)))
 
 
 def test_evaluation_file(trained, tmp_path):

@@ -63,6 +63,16 @@ def test_only_matrices_decay(params):
     assert not blocks["fc1"]["bias"] and not blocks["norm1"]["scale"]  # stacked: two axes, and yet no matrices
 
 
+def test_adapters_decay_and_learned_positions_do_not():
+    config = teacher.get_config("test")
+    with config.unlocked():
+        config.model.update({"position": "learned", "position_grid": 4, "registers": 0, "lora_rank": 2})
+    params = nnx.state(nnx.eval_shape(lambda: make_model(config)), nnx.Param)
+    decaying = optim._map_params(optim.decays, params)["encoder"]
+    assert not decaying["positions"]
+    assert decaying["blocks"]["qkv"]["lora_a"] and decaying["blocks"]["qkv"]["lora_b"]  # as in the authors' optimizer
+
+
 def test_an_update_is_adamw_with_clipping_and_the_groups_rate(config):
     """Two updates against AdamW (Loshchilov & Hutter 2019, algorithm 2) written out in NumPy."""
     config.optim.update({"weight_decay": 0.1, "clip_norm": 0.5, "warmup_steps": 1})

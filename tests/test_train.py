@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,11 +71,10 @@ def stop_at_step_5(config, workdir, number):
 
 def test_the_log_tells_losses_speed_and_validation(finished):
     first, *_, last = entries(finished)
-    expected = {"step", "loss", "pspi", "aus", "thresholds", "gradient_norm", "learning_rate"}
+    expected = {"step", "loss", "pspi", "aus", "consistency", "thresholds", "gradient_norm", "learning_rate"}
     assert set(first) == expected | {"images_per_s", "data_wait", "eta_s"}
-    np.testing.assert_allclose(
-        first["loss"], first["pspi"] + first["aus"] + 0.1 * first["thresholds"], rtol=1e-5
-    )  # the weights of the config
+    weighted = first["pspi"] + first["aus"] + 0.1 * first["consistency"] + 0.1 * first["thresholds"]
+    np.testing.assert_allclose(first["loss"], weighted, rtol=1e-5)  # the weights of the config
     assert 0 <= first["data_wait"] <= 1 and first["images_per_s"] > 0
     assert last["step"] == 8 and last["validation"]["pspi"]["mae"] > 0
     assert len(losses(finished)) == 8
@@ -121,6 +121,19 @@ def test_a_changed_experiment_is_refused_and_harmless_changes_are_not(finished, 
     with pytest.raises(UserError, match=r"(?s)model.depth: 2 -> 3.*optim.learning_rate: 0.001 -> 1.0") as error:
         train.main(config, finished)
     assert "log_every" not in str(error.value)
+
+
+def test_a_run_of_an_earlier_version_goes_on(finished, synthetic_dataset, tmp_path):
+    """Its configuration lacks the settings that came later; absent means their default."""
+    run = shutil.copytree(finished, tmp_path / "run")
+    before = json.loads((run / "config.json").read_text())
+    del before["pretrained"], before["loss"]["pspi_nll"], before["model"]["uncertainty"]
+    for name in ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets"):
+        del before["model"][name]
+    (run / "config.json").write_text(json.dumps(before))
+    shutil.rmtree(run / "checkpoints" / "8")
+    assert train.main(make_config(synthetic_dataset), run) == 8
+    np.testing.assert_array_equal(losses(run), losses(finished))
 
 
 def test_a_batch_that_the_devices_do_not_divide_is_refused(synthetic_dataset, tmp_path):
