@@ -1,4 +1,4 @@
-"""The command `painjax` (also `python -m painjax`): train, evaluate, predict, report, import, export, bench.
+"""The command `painjax` (also `python -m painjax`): train, evaluate, predict, report, import, export, bench, launch.
 
 Subcommands import their module when they run, so that `--help` and a mistyped flag answer at once. A mistake that the
 user can mend is one paragraph on stderr and exit status 2; `--debug` shows where it came from.
@@ -22,12 +22,7 @@ DONE, SOME_FAILED, USER_MISTAKE, INTERRUPTED, STOPPED = 0, 1, 2, 130, 143  # as 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one subcommand; returns the exit status."""
-    parser = _parser()
-    options, rest = parser.parse_known_args(arguments)
-    overrides = rest if options.command is train else []
-    unknown = [flag for flag in rest if flag.startswith("-") and not flag.startswith("--config.")]
-    if unknown or (rest and not overrides):
-        parser.error(f"unknown argument {(unknown or rest)[0]!r} for {options.name}; see painjax {options.name} --help")
+    options, overrides = _read(list(sys.argv[1:] if arguments is None else arguments))
     if not options.debug:
         _log_our_own_lines()
     try:
@@ -41,6 +36,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             raise
         return INTERRUPTED
+
+
+def _read(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The options of a subcommand, and beside them what `train` overrides, or the command that `launch` launches."""
+    launched = []
+    if arguments[:1] == ["launch"] and "--" in arguments:
+        at = arguments.index("--")
+        arguments, launched = arguments[:at], arguments[at + 1 :]
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if options.command is launch:
+        if rest and not launched and not rest[0].startswith("-"):
+            parser.error(f"put -- before the command to launch: painjax launch local --processes=2 -- {rest[0]} ...")
+        if not rest:
+            return options, launched
+    overrides = rest if options.command is train else []
+    unknown = [flag for flag in rest if flag.startswith("-") and not flag.startswith("--config.")]
+    if unknown or (rest and not overrides):
+        parser.error(f"unknown argument {(unknown or rest)[0]!r} for {options.name}; see painjax {options.name} --help")
+    return options, overrides
 
 
 def train(options: argparse.Namespace, overrides: list[str]) -> int:
@@ -152,6 +167,18 @@ def bench(options: argparse.Namespace, _: list[str]) -> int:
     )
     print(json.dumps(result, allow_nan=False) if options.json else console.bench_text(result))
     return DONE
+
+
+def launch(options: argparse.Namespace, command: list[str]) -> int:
+    from painjax.launch import local
+
+    if command and command[0] in local.DISTRIBUTED:  # its mistakes are refused once, not by every process
+        inner, overrides = _read(command)
+        if inner.command is train:
+            from painjax.config import load_config
+
+            load_config(inner.config, overrides)
+    return local.main(options.processes, options.devices_per_process, command, options.port)
 
 
 def _join(options: argparse.Namespace) -> None:
@@ -300,6 +327,19 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--lora_rank", type=int, default=8, metavar="R", help="0: none, everything trains (default: 8)")
     sub.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each side (default: 5)")
     sub.add_argument("--json", action="store_true", help=one_object)
+
+    sub = command(
+        launch,
+        "Run train or evaluate in several processes of this machine, as on several hosts.",
+        "painjax launch local --processes=2 -- train --config=configs/teacher.py --workdir=runs/teacher",
+    )
+    sub.add_argument("where", choices=("local",), help="on this machine; for clusters see launch/README.md")
+    sub.add_argument("--processes", type=int, required=True, metavar="N", help="how many processes")
+    sub.add_argument(
+        "--devices-per-process", type=int, default=1, metavar="N",
+        help="virtual CPU devices, or GPUs where there are, of each (default: 1)",
+    )  # fmt: skip
+    sub.add_argument("--port", type=int, metavar="P", help="of the coordinator (default: a free one)")
     return parser
 
 
