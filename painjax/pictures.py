@@ -8,6 +8,7 @@ import dataclasses
 import importlib
 import math
 import os
+import struct
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -31,7 +32,7 @@ MAX_ASPECT = 3.0  # longer strips than this are no portrait
 MIN_SIDE = 32  # pixels: less holds no expression
 GREY = (128, 128, 128)  # where there is no picture: behind transparent parts, beyond the edges
 # What Pillow has been seen to raise for truncated, mislabelled, absurdly large or foreign files.
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+_UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error, Image.DecompressionBombError)
 
 
 class Picture(NamedTuple):

@@ -103,7 +103,8 @@ class Predictor:
           model: a training run, a model folder, or a model.
           config: only for a model given as such, the experiment it comes from: reads `batch_size` and `data.{input,
             image_mean, image_std, image_crop, image_interpolation}`.
-          batch_size: pictures per batch on all devices together; as in training by default.
+          batch_size: pictures per batch on all devices together, rounded up to a multiple of them; as in training by
+            default.
           crop: where the face is in a picture (see `PictureReader`).
         """
         if not isinstance(model, ViTPain):
@@ -129,7 +130,6 @@ class Predictor:
         self._static = {"config": self.config, "figures": normalisation(data, kind)}
         steps = (1, batch_size // 4, batch_size)
         self._buckets = sorted({max(math.ceil(step / self._mesh.size), 1) * self._mesh.size for step in steps})
-        self._batch_size = batch_size
 
     def enrol(self, neutral: PictureSource | Picture | Iterable[PictureSource | Picture]) -> Reference:
         """Encodes neutral pictures of one person, once, for any number of predictions.
@@ -214,14 +214,16 @@ class Predictor:
         Takes pictures as it needs them, up to two batches ahead of what it yields. Messages call a picture by its key.
 
         Raises:
-          UserError: if a heatmap is wanted of a model that has none.
+          UserError: if a heatmap is wanted of a model that has none, or `reference` does not come from `enrol`.
         """
+        if not isinstance(reference, Reference | None):
+            raise UserError(f"The reference is {type(reference).__name__}; expected what Predictor.enrol returns.")
         if heatmap and self.config.heads_layout == "official":
             raise UserError("This model has the authors' heads, which predict no heatmap; ask without heatmap.")
         dispatch = functools.partial(self._dispatch, reference=reference, heatmap=heatmap, attention=attention)
         sources, waiting = iter(sources), None
         with contextlib.closing(_Threads(self._read)) as threads:
-            while batch := threads.read(itertools.islice(sources, self._batch_size)):
+            while batch := threads.read(itertools.islice(sources, self._buckets[-1])):
                 running = batch, dispatch([picture for _, picture in batch if isinstance(picture, Picture)])
                 # The batch before is awaited only now: while the devices computed it, this one was read.
                 if waiting:
@@ -234,7 +236,7 @@ class Predictor:
         return source if isinstance(source, Picture) else self.read(source, name)
 
     def _dispatch(self, batch: list[Picture], reference: Reference | None, **parts: bool) -> dict[str, Array]:
-        """Starts the computation of up to `batch_size` pictures; the rows beyond theirs are filling."""
+        """Starts the computation of up to a batch of pictures; the rows beyond theirs are filling."""
         if not batch:
             return {}
         size = next(bucket for bucket in self._buckets if bucket >= len(batch))

@@ -23,6 +23,14 @@ SIZE, PATCH = 32, 8
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def quick_compilation():
+    """Programs that run for milliseconds need no optimizing."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 def make_model(seed=0, **options):
     """A small model whose every part leaves its mark on the outputs, unlike fresh ones."""
     shape = {"image_size": SIZE, "patch_size": PATCH, "width": 16, "depth": 1, "heads": 2}
@@ -77,7 +85,7 @@ def test_says_what_the_model_says():
     assert found.warnings == [[]] * 11
 
 
-@pytest.mark.parametrize("neutral", ["channels", "shared", "separate"])
+@pytest.mark.parametrize("neutral", ["channels", "separate"])
 def test_an_enrolled_person_gives_what_the_neutral_pictures_give(neutral):
     model, pixels, calm = make_model(neutral=neutral), noise(6), noise(3, seed=1)
     predict = Predictor(model, batch_size=8)
@@ -152,12 +160,12 @@ def test_a_heatmap_model_reads_one_channel():
 def test_few_programs_for_any_number_of_pictures():
     model = make_model(neutral="channels")
     before = predictor._forward._cache_size()
-    predict, pixels = Predictor(model, batch_size=64), noise(70)
-    for count in (1, 2, 7, 8, 9, 16, 17, 63, 64, 70):
+    predict, pixels = Predictor(model, batch_size=30), noise(70)
+    for count in (1, 2, 7, 8, 9, 16, 17, 32, 63, 64, 70):
         assert len(predict.predict(pixels[:count]).pspi) == count
-    assert predictor._forward._cache_size() - before == 3  # of 8, 16 and 64 rows
-    Predictor(model, batch_size=64).predict(pixels)
-    assert predictor._forward._cache_size() - before == 3  # nor does another predictor of that shape need more
+    assert predictor._forward._cache_size() - before == 2  # of 8 and of 32 rows
+    Predictor(model, batch_size=30).predict(pixels)
+    assert predictor._forward._cache_size() - before == 2  # nor does another predictor of that shape need more
 
 
 def flops(predict, pixels=None, reference=None, **parts):
