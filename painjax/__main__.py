@@ -111,13 +111,15 @@ def predict(options: argparse.Namespace, _: list[str]) -> int:
         print(console.prediction_text(result), end="")
         if options.table:
             print(f"Written: {options.table}")
-    for warning in dict.fromkeys(warning for found in result["predictions"] for warning in found["warnings"]):
+    pictures = [found for found in result["predictions"] if "frame" not in found]
+    for warning in dict.fromkeys(w for found in (*pictures, *result["videos"]) for w in found["warnings"]):
         print(f"Warning: {warning}", file=sys.stderr)
     for failed in result["errors"]:
         print(f"painjax predict: {failed['error']}", file=sys.stderr)
     if result["errors"]:
-        total = len(result["errors"]) + len(result["predictions"]) + len(result["videos"])
-        print(f"painjax predict: {len(result['errors'])} of {total} files could not be used.", file=sys.stderr)
+        used = {found["image"] for found in result["predictions"]} | {found["video"] for found in result["videos"]}
+        total = len(used | {failed["image"] for failed in result["errors"]})  # a video that breaks off is both
+        print(f"painjax predict: {len(result['errors'])} of {total} files had errors.", file=sys.stderr)
         return SOME_FAILED
     return DONE
 

@@ -137,6 +137,7 @@ RESULT = {
             "mean_pspi": 1.5,
             "max_pspi": 7.25,
             "max_pspi_time_s": 3.2,
+            "warnings": ["b.mp4: 64 x 48 pixels is not square"],
         }
     ],
     "errors": [],
@@ -149,7 +150,7 @@ def test_predict_prints_a_table_or_one_json_object(monkeypatch, capsys):
     monkeypatch.setattr(predict, "main", lambda *arguments, **options: RESULT)
     assert cli.main(["predict", "--workdir=W", "--image=a.png", "--json"]) == 0
     printed = capsys.readouterr()
-    assert json.loads(printed.out) == RESULT and "small" in printed.err
+    assert json.loads(printed.out) == RESULT and "small" in printed.err and "b.mp4: 64" in printed.err
     assert cli.main(["predict", "--workdir=W", "--image=a.png"]) == 0
     printed = capsys.readouterr().out
     assert "b.mp4: 40 frames, 2 without a face; PSPI 1.50 on average, 7.25 at 3.20 s" in printed
