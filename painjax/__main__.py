@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +23,23 @@ DONE, SOME_FAILED, USER_MISTAKE, INTERRUPTED, STOPPED = 0, 1, 2, 130, 143  # as 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one subcommand; returns the exit status."""
-    options, overrides = _read(list(sys.argv[1:] if arguments is None else arguments))
+    try:
+        status = _run(list(sys.argv[1:] if arguments is None else arguments))
+    except BaseException:
+        if not _joined():
+            raise
+        traceback.print_exc()
+        status = SOME_FAILED
+    if _joined() and status not in (DONE, STOPPED):
+        # At its exit JAX would wait minutes for the other processes of the job, which wait for this one's results.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def _run(arguments: list[str]) -> int:
+    options, overrides = _read(arguments)
     if not options.debug:
         _log_our_own_lines()
     try:
@@ -193,6 +210,10 @@ def _join(options: argparse.Namespace) -> None:
             "process_id": "JAX_PROCESS_ID",
         }  # the address JAX reads itself
         jax.distributed.initialize(**{k: int(os.environ[v]) for k, v in variables.items() if v in os.environ})
+
+
+def _joined() -> bool:
+    return "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized()
 
 
 def _mistake(error: UserError | OSError) -> str:
