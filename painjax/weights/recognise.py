@@ -22,10 +22,11 @@ def recognise(tensors: Tensors, source: str) -> tuple[Layout, Tensors]:
       UserError: if it is none that we read.
     """
     for layout in LAYOUTS.values():
-        names = {name: _renamed(name, layout) for name in tensors}
-        prefix = _prefix(set(names.values()), layout)
-        if prefix is not None:
-            return layout, tensors.renamed({old: new.removeprefix(prefix) for old, new in names.items()})
+        for spellings in ((), layout.renamed):
+            names = {name: _renamed(name, spellings) for name in tensors}
+            prefix = _prefix(set(names.values()), layout)
+            if prefix is not None:
+                return layout, tensors.renamed({old: new.removeprefix(prefix) for old, new in names.items()})
     known = ", ".join(layout.title for layout in LAYOUTS.values())
     raise UserError(
         f"{source} holds {len(tensors)} tensors ({', '.join(sorted(tensors)[:4])}, ...) of no architecture that can be "
@@ -74,8 +75,8 @@ def known_preset(names: Sequence[str]) -> Preset | None:
     return next((preset for preset in map(find_preset, names) if preset is not None), None)
 
 
-def _renamed(name: str, layout: Layout) -> str:
-    for pattern, replacement in layout.renamed:
+def _renamed(name: str, spellings: Sequence[tuple[str, str]]) -> str:
+    for pattern, replacement in spellings:
         name = re.sub(pattern, replacement, name)
     return name
 
