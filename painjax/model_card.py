@@ -215,7 +215,7 @@ def _groups(model: Exportable, split: str) -> str:
     if not figures:
         return f"Not measured by demographic group: the data set `{data.name}` names none."
     rows = [
-        (f"{grouping.replace('_', ' ')}: {group}", row["people"], row["frames"], row["mae"], row["pcc"])
+        (f"{grouping.replace('_', ' ')}: {group}", *row)
         for grouping, groups in figures.items()
         for group, row in groups.items()
     ]
