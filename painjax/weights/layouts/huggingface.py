@@ -191,7 +191,12 @@ DINOV2 = Layout(
     name="hf_dinov2",
     title="transformers' Dinov2Model",
     kind="encoder",
-    markers=(f"{_PATCH}.weight", "embeddings.position_embeddings", "encoder.layer.0.layer_scale1.lambda1"),
+    markers=(
+        f"{_PATCH}.weight",
+        "embeddings.position_embeddings",
+        "encoder.layer.0.attention.attention.query.weight",
+        "encoder.layer.0.layer_scale1.lambda1",
+    ),
     sizes=_dinov2_sizes,
     rows=_dinov2_rows,
     unused=lambda config: [
