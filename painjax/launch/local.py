@@ -43,7 +43,8 @@ def main(processes: int, devices_per_process: int, command: Sequence[str], port:
     kind = platform(os.environ).upper()
     address = f"localhost:{_free_port() if port is None else _check_port(port)}"
     screen = Screen(sys.stdout, sys.stderr)
-    screen.say(f"{processes} processes with {devices_per_process} {kind} devices each, coordinator at {address}")
+    plural = "s" if devices_per_process > 1 else ""
+    screen.say(f"{processes} processes with {devices_per_process} {kind} device{plural} each, coordinator at {address}")
     return _Job(screen).run([
         [sys.executable, "-m", "painjax.launch.rank", *command],
     ] * processes, [
@@ -103,6 +104,8 @@ class _Job:
             pass
         for reader in readers:
             reader.join()  # what it wrote last
+        process.stdout.close()
+        process.stderr.close()
         self._events.put((rank, status))
 
     def _wait(self) -> int:

@@ -1,9 +1,9 @@
 """What several processes write, on one screen: each line with the rank that wrote it, and one progress bar."""
 
+import io
 import re
 import threading
 from collections import deque
-from typing import IO, TextIO
 
 # A bar as tqdm draws it, however the line goes on: a log line may follow where no new line was begun.
 _BAR = re.compile(r"[^|]*\|[^|]*\| *\d+/\d+ \[[^\]]*\] *")
@@ -17,7 +17,7 @@ class Screen:
     On a terminal the bar is drawn in the last line, over and over; in a file each state of it is a line.
     """
 
-    def __init__(self, out: TextIO, err: TextIO):
+    def __init__(self, out: io.TextIOBase, err: io.TextIOBase):
         self._out, self._err, self._terminal = out, err, err.isatty()
         self._bar = ""
         self._lock = threading.Lock()
@@ -27,7 +27,7 @@ class Screen:
         """A line of the launcher itself."""
         self._line(f"launch: {text}", self._err)
 
-    def copy(self, rank: int, stream: IO[bytes], to_stdout: bool) -> None:
+    def copy(self, rank: int, stream: io.BufferedReader, to_stdout: bool) -> None:
         """Shows what process `rank` writes, until it has closed `stream`."""
         last = self._last.setdefault(rank, deque(maxlen=_REMEMBERED_LINES))
         for line in _lines(stream):
@@ -60,7 +60,7 @@ class Screen:
             self._bar = bar
             self._err.flush()
 
-    def _line(self, line: str, stream: TextIO) -> None:
+    def _line(self, line: str, stream: io.TextIOBase) -> None:
         with self._lock:
             over = self._terminal and self._bar
             if over:
@@ -73,7 +73,7 @@ class Screen:
                 self._err.flush()
 
 
-def _lines(stream: IO[bytes]):
+def _lines(stream: io.BufferedReader):
     """Text between ends of lines, of which a bar's carriage return is one; empty ones are left out."""
     rest = b""
     while piece := stream.read1(1 << 16):
