@@ -5,13 +5,15 @@ import shutil
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 from flax.traverse_util import flatten_dict
+from PIL import Image
 
 from configs import student_lora, student_supervised, teacher
-from painjax import evaluate, train
+from painjax import evaluate, predict, train
 from painjax.checkpoint import restore_model
 from painjax.errors import UserError
 from painjax.model_folder import read_model_folder
@@ -89,6 +91,17 @@ def test_it_evaluates(finished):
     # The model in memory at the end of training, and the one put together from checkpoint and folder.
     again = evaluate.main(finished, "validation")
     assert again["pspi"]["mae"] == pytest.approx(validated["validation"]["pspi"]["mae"], rel=1e-4)
+
+
+def test_it_predicts_pictures_normalised_as_its_weights_want_them(finished, tmp_path):
+    face, calm = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    for name, pixels in (("face.png", face), ("calm.png", calm)):
+        Image.fromarray(pixels).save(tmp_path / name)
+    (found,) = predict.main(finished, tmp_path / "face.png", tmp_path / "calm.png")["predictions"]
+    model, *_ = restore_model(finished)
+    mean, std = np.array([0.5, 0.4, 0.3], np.float32), np.array([0.2, 0.3, 0.4], np.float32)
+    expected = model(*(jnp.asarray((pixels[None] / np.float32(255) - mean) / std) for pixels in (face, calm)))
+    assert found["pspi"] == pytest.approx(float(np.clip(expected.pspi[0], 0, 16)), abs=2e-3)
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(config, finished, tmp_path):
