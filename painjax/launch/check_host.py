@@ -36,4 +36,4 @@ def check_host(config: ConfigDict) -> str:
         len(FrameSource(data.name, split, image_fields(config), data.data_dir))
         for split in (data.train_split, data.validation_split)
     )
-    return f"This host has what the training needs: {data.name}, {training} training and {validation} validation frames."
+    return f"This host has {data.name}: {training} frames to learn from, {validation} to validate with."
