@@ -7,6 +7,7 @@ from types import ModuleType
 import jax
 import jax.numpy as jnp
 from jax.extend.core import jaxpr_as_fun
+from tqdm import tqdm
 
 from painjax.errors import UserError
 from painjax.exportable import Exportable
@@ -31,7 +32,7 @@ def write_onnx(model: Exportable, folder: Path) -> HowTo:
     """
     jax2onnx = _jax2onnx()
     functions = [function for function in serving_functions(model) if function.name != _LEFT_OUT]
-    for function in functions:
+    for function in tqdm(functions, "onnx", unit="function", leave=False, disable=None):
         _write(jax2onnx, model, function, folder / f"{function.name}.onnx")
     return HowTo(
         format="ONNX, float32, any batch size",

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from jax import export
+from tqdm import tqdm
 
 from painjax.exportable import Exportable
 from painjax.model_card import HowTo
@@ -31,7 +32,7 @@ def write_stablehlo(model: Exportable, folder: Path) -> HowTo:
     np.savez(folder / PARAMETERS, **params)
     shapes = {name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in params.items()}
     functions = serving_functions(model)
-    for function in functions:
+    for function in tqdm(functions, "stablehlo", unit="function", leave=False, disable=None):
         exported = export.export(_jitted(function), platforms=PLATFORMS)(shapes, *function.inputs.values())
         (folder / f"{function.name}.stablehlo").write_bytes(exported.serialize())
     return HowTo(
