@@ -70,7 +70,7 @@ def import_weights(
         heads=heads,
     )
     params = from_theirs(tensors, config, layout, where)
-    if layout is official.OFFICIAL:  # whatever its backbone was made for
+    if layout is official.OFFICIAL:  # whatever its backbone was made for; they resize with torchvision, so bilinearly
         pictures = {key: list(IMAGENET[key]) for key in ("mean", "std")}
         pictures |= {"size": official.IMAGE_SIZE, "crop": 1.0, "interpolation": "bilinear"}
         pictures_from = "the released training code"
