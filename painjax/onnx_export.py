@@ -77,7 +77,9 @@ def _jax2onnx() -> ModuleType:
         import jax2onnx
     except ImportError as error:
         raise UserError(f"--format=onnx needs jax2onnx ({error}): pip install 'painjax[onnx]'.") from error
-    logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it warns of every shape that it does not need to know
+    # They warn of every plugin for another library and of every shape that nobody needs to know.
+    for library in ("jax2onnx", "onnx_ir"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     return jax2onnx
 
 
