@@ -1,6 +1,7 @@
 """What is measured: the sizes of the model and of the batch, as both sides are told them."""
 
 import dataclasses
+import os
 from typing import Any
 
 import jax
@@ -27,7 +28,7 @@ class Case:
     size: one of `SIZES`. image_size: side in pixels. dtype: compute dtype; parameters are float32 on both sides.
     matmul_dtype: 'bfloat16' rounds the operands of float32 products: `ViTConfig.matmul_dtype` here, PyTorch's
     `set_float32_matmul_precision("medium")` there. neutral: with a neutral reference. lora_rank: adapters on qkv and
-    proj, unmerged; 0: none, which is also what a merged model costs.
+    proj; 0: none, which is also what a merged model costs.
 
     Raises:
       UserError: naming every setting that cannot be measured.
@@ -112,6 +113,8 @@ class Case:
 
 def make_case(dtype: str | None = None, **settings: Any) -> Case:
     """A `Case`; without a dtype float32 on a CPU and bfloat16 elsewhere, what one would run there."""
+    # Else JAX takes most of a GPU's memory at once, and PyTorch finds none.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     default = "float32" if jax.default_backend() == "cpu" or settings.get("matmul_dtype") == "bfloat16" else "bfloat16"
     return Case(dtype=default if dtype is None else dtype, **settings)
 

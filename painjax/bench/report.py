@@ -10,7 +10,7 @@ from flax.traverse_util import flatten_dict
 
 from painjax.bench.case import Case
 from painjax.bench.flops import peak_flops
-from painjax.bench.machine import describe, gemm_gflops
+from painjax.bench.machine import gemm_gflops
 from painjax.bench.rounds import spread
 from painjax.bench.torch_child import TorchChild
 from painjax.models.lora import trains
@@ -23,6 +23,7 @@ def report(
     rates: Mapping[str, list[float]],
     flops: int,
     built: Mapping[str, Any],
+    machine: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The JSON object of both commands.
 
@@ -32,6 +33,7 @@ def report(
       rates: images per second of every round, of 'ours', 'torch' and any other way of ours.
       flops: of one picture, with its neutral reference, on paper.
       built: what the other side said of its model.
+      machine: `machine.describe()` before the first round: the load should be that of others.
 
     Returns:
       `images_per_second`, `torch_images_per_second` (medians) and their `ratio`; `rounds` (median, min, max and every
@@ -61,7 +63,8 @@ def report(
         **count_parameters(case),
         **{f"torch_{name}": value for name, value in built.items()},
         "settings": dataclasses.asdict(case),
-    } | describe()
+        **machine,
+    }
 
 
 def count_parameters(case: Case) -> dict[str, int]:

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from painjax import objectives, sharding
 from painjax.bench.case import Case, make_case, pictures
 from painjax.bench.flops import train_flops
+from painjax.bench.machine import describe
 from painjax.bench.report import report
 from painjax.bench.rounds import alternate, timed
 from painjax.bench.torch_child import TorchChild
@@ -65,6 +66,7 @@ def main(
         neutral=neutral,
         lora_rank=lora_rank,
     )
+    machine = describe()
     with TorchChild() as torch_side:
         built = torch_side.ask({"do": "build", "case": case.for_torch()})
         step = _step(case)
@@ -73,7 +75,7 @@ def main(
             "torch": lambda: torch_side.ask({"do": "train", "seconds": seconds})["images_per_second"],
         }
         rates = alternate(sides, rounds, "bench train")
-        result = report(case, torch_side, rates, train_flops(case), built)
+        result = report(case, torch_side, rates, train_flops(case), built, machine)
     return {"command": "train"} | result
 
 

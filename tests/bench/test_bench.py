@@ -39,7 +39,7 @@ def check(result: dict) -> None:
 def test_infer():
     result = infer.main(**TINY)
     check(result)
-    assert result["command"] == "infer" and result["adapters"] == "unmerged"
+    assert result["command"] == "infer" and result["adapters"] == "not merged beforehand"
     assert result["ratio_enrolled"] == pytest.approx(
         result["images_per_second_enrolled"] / result["torch_images_per_second"]
     )
