@@ -18,7 +18,7 @@ import transformers
 from flax import nnx
 from safetensors.numpy import save_file
 
-from painjax.model_folder import build_model, read_model_folder
+from painjax.model_folder import ModelFolder, build_model, read_model_folder
 from painjax.models import lora
 from painjax.models.position import rope_angles, rotate
 from painjax.models.vit import ViT, patchify
@@ -249,9 +249,9 @@ def test_written_back_it_is_the_original(pair, tmp_path):
 def test_bfloat16_is_as_close_as_theirs(pair):
     """In bfloat16 both differ from float32 by 0.5 to 0.7 % of the norm of the tokens, ours at most a quarter more."""
     want = theirs_of(pair.theirs, pair.pixels)
-    half = ViT(dataclasses.replace(pair.ours.config, dtype="bfloat16"), rngs=nnx.Rngs(0))
-    nnx.update(half, nnx.state(pair.ours, nnx.Param))
-    half.eval()
+    model = dataclasses.asdict(pair.ours.config) | {"dtype": "bfloat16"}
+    params = nnx.to_pure_dict(nnx.state(pair.ours, nnx.Param))
+    half = build_model(ModelFolder({"kind": "encoder", "model": model}, params))
     theirs = theirs_of(copy.deepcopy(pair.theirs).bfloat16(), pair.pixels.bfloat16())
     ours = np.asarray(run(half, pair.image), np.float32)
     assert np.linalg.norm(ours - want) < 0.01 * np.linalg.norm(want)
@@ -324,7 +324,7 @@ def test_golden_vitpain(official, merged):
     )
     assert (neutral is None) == (model.config.neutral == "none")
     outputs = [run(model, image, neutral)]
-    if neutral is not None:
+    if neutral is not None and not merged:
         outputs.append(run(model, image, reference=run(model, neutral[:, None], method="enrol")))
     for output in outputs:
         assert_close(output.pspi / 16, golden["pspi"])
