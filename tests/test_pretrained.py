@@ -11,7 +11,6 @@ from configs import student, student_lora, teacher
 from painjax import pretrained
 from painjax.errors import UserError
 from painjax.model_folder import build_model, read_model_folder, write_model_folder
-from painjax.models import lora
 from painjax.models.vitpain import ViTPain, ViTPainConfig
 from painjax.state import make_model, place
 from tests import tiny_encoder
@@ -196,11 +195,3 @@ def test_what_is_put_in_place_shares_no_memory_and_keeps_its_layout(weights):
     source[:] = -1
     np.testing.assert_array_equal(placed["a"]["b"], expected)
     np.testing.assert_array_equal(placed["a"]["c"], 1)
-
-
-def test_which_parameters_train():
-    rank = 8
-    assert lora.trains("encoder/blocks/qkv/lora_a", rank) and lora.trains("neutral_encoder/blocks/qkv/lora_b", rank)
-    assert lora.trains("neutral_attention/query/kernel", rank) and lora.trains("pspi_head/norm/scale", rank)
-    assert not lora.trains("encoder/cls_token", rank) and not lora.trains("neutral_encoder/blocks/qkv/kernel", rank)
-    assert lora.trains("encoder/cls_token", 0)
