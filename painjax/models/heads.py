@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float
 
 from painjax.models.attention import attend
 from painjax.models.config import ViTConfig
+from painjax.models.dropout import Dropout
 from painjax.models.linear import INIT_STDDEV, Linear, gelu, layer_norm, named
 from painjax.models.position import rotate
 from painjax.pspi import AU_NAMES, PSPI_MAX, PSPI_THRESHOLDS
@@ -37,7 +38,7 @@ class PSPIHead(nnx.Module):
 
         self.norm = layer_norm(2 * d, config=config, rngs=rngs)
         self.hidden = Linear(2 * d, d, ("embed", "mlp"), config=config, rngs=rngs)
-        self.dropout = nnx.Dropout(config.dropout, rngs=rngs)
+        self.dropout = Dropout(config.dropout, rngs=rngs)
         self.score = readout(1)
         self.thresholds = readout(len(PSPI_THRESHOLDS))
         self.log_variance = readout(1) if uncertainty else None
@@ -71,7 +72,7 @@ class AUHead(nnx.Module):
         self.key = Linear(d, d, ("embed", "heads"), config=config, rngs=rngs)
         self.value = Linear(d, d, ("embed", "heads"), config=config, rngs=rngs)
         self.hidden = Linear(d, d, ("heads", "mlp"), config=config, rngs=rngs)
-        self.dropout = nnx.Dropout(config.dropout, rngs=rngs)
+        self.dropout = Dropout(config.dropout, rngs=rngs)
         # One direction per unit: a shared output layer would make the units compete for it.
         self.readout = nnx.Param(
             named(nnx.initializers.truncated_normal(INIT_STDDEV), None, "mlp")(rngs.params(), (units, d))

@@ -12,6 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from painjax.models.config import ViTConfig
+from painjax.models.dropout import Dropout
 from painjax.models.heads import NeutralAttention
 from painjax.models.linear import INIT_STDDEV, Linear, gelu, layer_norm, named
 from painjax.pspi import AU_NAMES, PSPI_MAX, PSPI_THRESHOLDS
@@ -44,7 +45,7 @@ class OfficialPSPIHead(nnx.Module):
         ]
         self.norm = layer_norm(config.width, config=config, rngs=rngs, epsilon=EPSILON)
         self.hidden1, self.hidden2, self.hidden3, self.score = layers
-        self.dropout = nnx.Dropout(config.dropout, rngs=rngs)
+        self.dropout = Dropout(config.dropout, rngs=rngs)
 
     def __call__(self, cls_token: Float[Array, "B D"]) -> Float[Array, "B"]:
         x = self.norm(cls_token)
@@ -83,7 +84,7 @@ class OfficialAUHead(nnx.Module):
         self.norm = layer_norm(d, config=config, rngs=rngs, epsilon=EPSILON)
         self.hidden = Linear(d, AU_WIDTH, (None, None), config=config, rngs=rngs)
         self.score = Linear(AU_WIDTH, 1, (None, None), config=config, rngs=rngs)
-        self.dropout = nnx.Dropout(config.dropout, rngs=rngs)
+        self.dropout = Dropout(config.dropout, rngs=rngs)
 
     def __call__(self, patches: Float[Array, "B P D"]) -> tuple[Float[Array, "B A"], Float[Array, "B A P"]]:
         queries = self.queries[...].astype(patches.dtype)  # [A, D]

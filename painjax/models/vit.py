@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from painjax.models.attention import attend
 from painjax.models.config import ViTConfig
+from painjax.models.dropout import Dropout
 from painjax.models.linear import INIT_STDDEV, Linear, gelu, layer_norm, named
 from painjax.models.position import RoPE, resize_positions, rotate
 from painjax.sharding import constrain_batch
@@ -63,7 +64,7 @@ class Block(nnx.Module):
         self.fc2 = linear("fc2", hidden, d, ("mlp", "embed"))
         self.gamma1 = nnx.Param(jnp.full((d,), config.layer_scale)) if config.layer_scale else None
         self.gamma2 = nnx.Param(jnp.full((d,), config.layer_scale)) if config.layer_scale else None
-        self.dropout = nnx.Dropout(config.dropout, rngs=rngs)
+        self.dropout = Dropout(config.dropout, rngs=rngs)
         self.drop_path = nnx.Dropout(config.drop_path, broadcast_dims=(1, 2), rngs=rngs)
 
     def __call__(self, x: Float[Array, "B N D"], angles: Float[Array, "P K"] | None) -> Float[Array, "B N D"]:
