@@ -7,7 +7,8 @@ from collections import deque
 
 # A bar as tqdm draws it, however the line goes on: a log line may follow where no new line was begun.
 _BAR = re.compile(r"[^|]*\|[^|]*\| *\d+/\d+ \[[^\]]*\] *")
-_NOISE = re.compile(r"\[Gloo\] Rank \d+ is connected to \d+ peer ranks")  # gloo says so to stdout at every group
+# What gloo says to stdout at every group of processes, from several threads, so that the pieces are mixed.
+_NOISE = re.compile(r"\[Gloo\] Rank|is connected to \d+ peer ranks|connected peer ranks is : \d+")
 _REMEMBERED_LINES = 15
 
 
@@ -34,7 +35,7 @@ class Screen:
             if bar := _BAR.match(line):
                 self._draw(f"[{rank}] {bar.group().rstrip()}")
                 line = line[bar.end() :]
-            if not line or _NOISE.match(line):
+            if not line or _NOISE.search(line):
                 continue
             last.append(line)
             self._line(f"[{rank}] {line}", self._out if to_stdout else self._err)

@@ -28,7 +28,8 @@ def test_every_line_is_marked_and_goes_where_it_went():
 
 
 def test_chatter_of_gloo_is_left_out():
-    text = "[Gloo] Rank 0 is connected to 1 peer ranks. Expected number of connected peer ranks is : 1\nours\n"
+    said = " is connected to 1 peer ranks. Expected number of connected peer ranks is : 1"
+    text = f"[Gloo] Rank 0{said}\nours\n[Gloo] Rank 1[Gloo] Rank 0{said}\n{said}\n"
     assert show(text, to_stdout=True)[0] == "[1] ours\n"
 
 
