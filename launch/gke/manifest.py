@@ -15,7 +15,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
+try:
+    import yaml
+except ImportError:
+    sys.exit("manifest.py needs PyYAML: run it with the Python that has painjax, or pip install pyyaml.")
 
 # name here: (name of GKE, topologies; None: three numbers, each 2 or a multiple of 4). cloud.google.com/tpu/docs
 _FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")

@@ -16,7 +16,7 @@ from tests.launch.jobset_schema import JOBSET
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "launch" / "gke"
 EXAMPLES = sorted((FOLDER / "examples").glob("*.yaml"))
-KUBERNETES = "1.30"
+KUBERNETES = "1.31"
 
 _spec = importlib.util.spec_from_file_location("gke_manifest", FOLDER / "manifest.py")
 gke = importlib.util.module_from_spec(_spec)
