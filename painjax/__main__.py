@@ -226,6 +226,12 @@ def _mistake(error: UserError | OSError) -> str:
     )
 
 
+def _folder(path: str) -> str:
+    if "://" in path:  # which would become a local folder called 'gs:'
+        raise argparse.ArgumentTypeError(f"{path} is not a folder; mount the bucket as one, see launch/README.md")
+    return path
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="painjax",
@@ -258,7 +264,7 @@ def _parser() -> argparse.ArgumentParser:
         "Train an experiment; go on from its last checkpoint if there is one.",
         "painjax train --config=configs/student.py --config.teacher=runs/teacher --workdir=runs/student",
     )
-    sub.add_argument("--workdir", required=True, metavar="W", help=workdir)
+    sub.add_argument("--workdir", type=_folder, required=True, metavar="W", help=workdir)
     sub.add_argument("--config", required=True, metavar="FILE", help="experiment; --config.key=value changes a setting")
     sub.add_argument("--distributed", action="store_true", help=distributed)
     sub.add_argument("--check", action="store_true", help="only say whether this host has the data set and weights")
@@ -268,7 +274,7 @@ def _parser() -> argparse.ArgumentParser:
         "Measure a trained model on a split; writes W/evaluation.json.",
         "painjax evaluate --workdir=runs/student --split=test",
     )
-    sub.add_argument("--workdir", required=True, metavar="W", help=workdir)
+    sub.add_argument("--workdir", type=_folder, required=True, metavar="W", help=workdir)
     sub.add_argument("--split", default="test", help="split of the data set (default: test)")
     sub.add_argument("--distributed", action="store_true", help=distributed)
     sub.add_argument("--json", action="store_true", help=one_object)
@@ -301,7 +307,7 @@ def _parser() -> argparse.ArgumentParser:
         "Write W/report.html: numbers, pictures and plots in one self-contained file.",
         "painjax report --workdir=runs/student --compare runs/teacher runs/student_supervised",
     )
-    sub.add_argument("--workdir", required=True, metavar="W", help=workdir)
+    sub.add_argument("--workdir", type=_folder, required=True, metavar="W", help=workdir)
     sub.add_argument(
         "--compare", action="extend", nargs="+", default=[], metavar="W", help="other runs to set beside it"
     )
@@ -356,6 +362,7 @@ def _parser() -> argparse.ArgumentParser:
         "Run train or evaluate in several processes of this machine, as on several hosts.",
         "painjax launch local --processes=2 -- train --config=configs/teacher.py --workdir=runs/teacher",
     )
+    sub.usage = "painjax launch local --processes N [--devices-per-process N] [--port P] -- train|evaluate ..."
     sub.add_argument("where", choices=("local",), help="on this machine; for clusters see launch/README.md")
     sub.add_argument("--processes", type=int, required=True, metavar="N", help="how many processes")
     sub.add_argument(

@@ -73,7 +73,8 @@ def main(arguments: list[str] | None = None) -> int:
         config = yaml.safe_load(path.read_text())
         text = yaml.safe_dump(manifest(config), sort_keys=False)
     except (Mistake, OSError, yaml.YAMLError) as error:
-        sys.stderr.write(f"manifest.py: {path}: {error}\n")
+        reason = error.strerror if isinstance(error, OSError) else error
+        sys.stderr.write(f"manifest.py: {path}: {reason}\n")
         return 2
     sys.stdout.write(f"# Made by launch/gke/manifest.py from {path.name}; change that file and make it again.\n{text}")
     return 0

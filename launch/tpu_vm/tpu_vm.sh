@@ -52,7 +52,8 @@ while (($#)); do
 done
 command=${words[0]:-} name=${words[1]:-}
 [[ -n $command ]] || { usage >&2 && exit 2; }
-[[ $command =~ ^(up|create|wait|install|run|status|logs|stop|delete)$ ]] || die "unknown command $command; see $0 --help"
+[[ $command =~ ^(up|create|wait|install|run|status|logs|stop|delete)$ ]] ||
+  die "unknown command $command; expected up, create, wait, install, run, status, logs, stop or delete, see $0 --help"
 ((${#words[@]} <= 2)) || die "too many words: ${words[*]:2}; the command of painjax stands after --"
 [[ $name =~ ^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$ ]] ||
   die "the NAME of the slice is '$name'; expected small letters, digits and -, for instance: $0 $command pain-1 ..."
@@ -82,11 +83,16 @@ check_painjax_command() {
 }
 
 # ---------------------------------------------------------------- gcloud
-show() {
-  printf 'gcloud'
-  printf ' %q' "$@"
-  printf '\n'
+quoted() { # As one would type it in a shell.
+  local word line=''
+  for word in "$@"; do
+    [[ $word =~ ^[-a-zA-Z0-9_./:=@,+]+$ ]] || word="'${word//"'"/"'\\''"}'"
+    line+=" $word"
+  done
+  printf '%s' "${line# }"
 }
+
+show() { printf 'gcloud %s\n' "$(quoted "$@")"; }
 
 # Runs gcloud, and says of its usual refusals what to do about them.
 tpus() {
@@ -130,7 +136,7 @@ state() {
 on_worker() { # WORKER WORD...: has worker.sh do it
   local which=$1 line
   shift
-  line="bash painjax/launch/tpu_vm/worker.sh$(printf ' %q' "$@")"
+  line="bash painjax/launch/tpu_vm/worker.sh $(quoted "$@")"
   if $dry_run; then
     show compute tpus tpu-vm ssh "$name" "${where[@]}" "--worker=$which" "--command=$line"
     return
@@ -166,7 +172,7 @@ create() {
     esac
   fi
   tpus queued-resources create "$name" "${where[@]}" "${flags[@]}"
-  echo "Asked for $name. It costs money from when it is there until: $0 delete $name --zone=$zone${project:+ --project=$project}"
+  $dry_run || echo "Asked for $name. It costs money from when it is there until: $0 delete $name --zone=$zone${project:+ --project=$project}"
 }
 
 wait_until_active() {
@@ -187,22 +193,23 @@ wait_until_active() {
 }
 
 install() {
-  local root archive
+  local root folder archive
   root=$(cd "$(dirname "$0")/../.." && pwd)
-  archive=$(mktemp -d)/painjax.tar.gz
+  folder=$(mktemp -d)
+  archive=$folder/painjax.tar.gz
   # The files that git knows, as they are now: your changes go along, build leftovers do not.
   (cd "$root" && git ls-files -z | while IFS= read -r -d '' f; do if [[ -e $f ]]; then printf '%s\0' "$f"; fi; done | tar --null -T - -czf "$archive")
   tpus tpu-vm scp "$archive" "$name:painjax.tar.gz" "${where[@]}" --worker=all
   local unpack='mkdir -p painjax && tar -xzf painjax.tar.gz -C painjax'
   tpus tpu-vm ssh "$name" "${where[@]}" --worker=all "--command=$unpack"
-  rm -r "$(dirname "$archive")"
-  on_worker all install "$bucket"
+  rm -r "$folder"
+  on_worker all install ${bucket:+"$bucket"}
 }
 
 run() {
   check_painjax_command
   on_worker all start "${painjax_command[@]}"
-  echo "Running on all workers. Look: $0 logs $name --zone=$zone${project:+ --project=$project}"
+  $dry_run || echo "Running on all workers. Look: $0 logs $name --zone=$zone${project:+ --project=$project}"
 }
 
 status() {

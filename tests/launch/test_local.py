@@ -119,6 +119,7 @@ def test_mistakes_are_refused_before_anything_starts(arguments, message, experim
         (["train", "--config=configs/teacher.py:test", "--workdir=w", "--config.stepz=1"], "Unknown setting"),
         (["train", "--workdir=w"], "required: --config"),
         (["evaluate", "--workdr=w"], "required: --workdir"),
+        (["evaluate", "--workdir=gs://bucket/w"], "gs://bucket/w is not a folder; mount the bucket"),
     ],
 )
 def test_mistakes_of_the_command_are_said_once(command, message, capsys, monkeypatch):
@@ -256,4 +257,5 @@ def test_a_node_without_the_data_set_ends_the_job_with_one_sentence(synthetic_da
     status, _, err = launch("--processes=2", "--", "train", f"--config={path}", f"--workdir={tmp_path / 'run'}")
     assert status == 2
     assert "process 1 ended with status 2" in err
+    assert "Traceback" not in err  # of the other, which would wait for it in vain
     assert "is not built in /nowhere. Build it with `tfds build" in err.rstrip().splitlines()[-1]
