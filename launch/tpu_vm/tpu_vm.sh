@@ -217,6 +217,12 @@ status() {
   on_worker all status
 }
 
+remind() { # Whatever ends `up` half-way, Ctrl-C too.
+  local status=$?
+  ((status == 0)) || printf 'tpu_vm.sh: %s stays, and costs money while it does. Mend the above and say up again, or: %s\n' \
+    "$name" "$0 delete $name --zone=$zone${project:+ --project=$project}" >&2
+}
+
 delete() {
   tpus queued-resources delete "$name" "${where[@]}" --force --quiet
 }
@@ -228,6 +234,7 @@ case $command in
     check_slice
     check_painjax_command
     create
+    $dry_run || trap remind EXIT
     wait_until_active
     install
     run

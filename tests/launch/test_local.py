@@ -203,8 +203,12 @@ def test_a_killed_launcher_leaves_no_orphans(experiment, tmp_path):
     started = pids(tmp_path, ("pid0", "pid1", "worker0", "worker1"))
     assert all(alive(pid) for pid in started)
     process.kill()
-    process.communicate(timeout=60)
-    wait_for(lambda: not any(alive(pid) for pid in started), 20)
+    try:
+        wait_for(lambda: not any(alive(pid) for pid in started), 20)
+    finally:
+        for pid in filter(alive, started):
+            os.kill(pid, signal.SIGKILL)
+        process.communicate(timeout=60)
 
 
 @pytest.mark.slow

@@ -197,6 +197,15 @@ def test_a_preemption_while_running_says_how_to_resume(cloud):
     assert "pain-1 is SUSPENDED: it was preempted or deleted" in result.stderr and "up pain-1 ..." in result.stderr
 
 
+def test_what_goes_wrong_half_way_reminds_of_the_slice_that_costs_money(cloud):
+    cloud.states("error: NOT_FOUND", "ACTIVE")
+    cloud.refuse("scp", "connection closed")
+    result = cloud.run("up", "pain-1", *SLICE, *TRAIN)
+    assert result.returncode == 2
+    assert "pain-1 stays, and costs money" in result.stderr.splitlines()[-1]
+    assert result.stderr.rstrip().endswith("delete pain-1 --zone=us-west4-a")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
