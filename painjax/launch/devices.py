@@ -46,6 +46,9 @@ def device_variables(processes: int, devices_per_process: int, environment: Mapp
     variables = {
         "JAX_PLATFORMS": "cpu",
         "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
+        # Only process 0 writes the cache: the next time it is done compiling while the others begin, and gloo waits for
+        # half a minute only.
+        "JAX_ENABLE_COMPILATION_CACHE": "false",
         "XLA_FLAGS": f"{kept} {_DEVICE_COUNT}={devices_per_process}".strip(),
     }
     return [variables] * processes

@@ -1,5 +1,6 @@
 """`painjax launch local`: a real multi-process job on one machine, each process being what a host is on a cluster."""
 
+import io
 import os
 import queue
 import shutil
@@ -45,14 +46,14 @@ def main(processes: int, devices_per_process: int, command: Sequence[str], port:
     screen = Screen(sys.stdout, sys.stderr)
     plural = "s" if devices_per_process > 1 else ""
     screen.say(f"{processes} processes with {devices_per_process} {kind} device{plural} each, coordinator at {address}")
-    return _Job(screen).run([
+    job = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": str(processes)}
+    return _Job(screen).run(
         [sys.executable, "-m", "painjax.launch.rank", *command],
-    ] * processes, [
-        os.environ | _common_variables(rank) | variables | {
-            "JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": str(processes), "JAX_PROCESS_ID": str(rank),
-        }
-        for rank, variables in enumerate(devices)
-    ])  # fmt: skip
+        [
+            os.environ | job | {"JAX_PROCESS_ID": str(rank)} | _writing_variables(rank) | variables
+            for rank, variables in enumerate(devices)
+        ],
+    )
 
 
 class _Job:
@@ -65,13 +66,13 @@ class _Job:
         # handlers may put into it.
         self._events: queue.SimpleQueue[tuple[int | None, int]] = queue.SimpleQueue()
 
-    def run(self, commands: list[list[str]], environments: list[dict[str, str]]) -> int:
-        """Starts one process per command and waits for all to end; returns the exit status of the job."""
+    def run(self, command: list[str], environments: list[dict[str, str]]) -> int:
+        """Starts one process per environment and waits for all to end; returns the exit status of the job."""
         numbers = (signal.SIGTERM, signal.SIGINT)
         previous = {number: signal.signal(number, lambda n, _: self._events.put((None, n))) for number in numbers}
         reading, writing = os.pipe()  # the processes watch for its end: painjax.launch.rank
         try:
-            for command, environment in zip(commands, environments, strict=True):
+            for environment in environments:
                 self._start(command, environment, reading)
             return self._wait()
         finally:
@@ -89,12 +90,19 @@ class _Job:
         rank = len(self._processes)
         self._processes.append(process)
         readers = [
-            threading.Thread(target=self._screen.copy, args=(rank, stream, stream is process.stdout), daemon=True)
+            threading.Thread(target=self._copy, args=(rank, stream, stream is process.stdout), daemon=True)
             for stream in (process.stdout, process.stderr)
         ]
         for reader in readers:
             reader.start()
         threading.Thread(target=self._await, args=(rank, process, readers), daemon=True).start()
+
+    def _copy(self, rank: int, stream: io.BufferedReader, to_stdout: bool) -> None:
+        try:
+            self._screen.copy(rank, stream, to_stdout)
+        except BrokenPipeError:  # whoever read the launcher's lines has gone, as `head` does
+            self._events.put((None, signal.SIGTERM))
+            stream.read()  # so that the process can go on writing until it has stopped
 
     def _await(self, rank: int, process: subprocess.Popen, readers: list[threading.Thread]) -> None:
         status = process.wait()
@@ -170,7 +178,7 @@ def _check_command(command: Sequence[str]) -> list[str]:
     return [*command, *(["--distributed"] if "--distributed" not in command else [])]
 
 
-def _common_variables(rank: int) -> dict[str, str]:
+def _writing_variables(rank: int) -> dict[str, str]:
     """How a process should write: at once, and one bar for all, because they go on in step."""
     terminal = sys.stderr.isatty()
     width = shutil.get_terminal_size().columns - len(f"[{rank}]  ") if terminal else 100

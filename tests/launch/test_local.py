@@ -192,6 +192,16 @@ def test_told_twice_it_kills(experiment, tmp_path):
     assert not any(alive(pid) for pid in started)
 
 
+def test_when_nobody_reads_any_more_it_stops(experiment, tmp_path):
+    process = launcher("--processes=2", *experiment("[print('x' * 99) or time.sleep(0.01) for _ in range(30000)]"))
+    started = pids(tmp_path)
+    process.stdout.readline()
+    process.stdout.close()  # as `| head -n 1`
+    assert process.wait(timeout=60) == 143
+    process.stderr.close()
+    assert not any(alive(pid) for pid in started)
+
+
 def test_a_killed_launcher_leaves_no_orphans(experiment, tmp_path):
     """Nor workers of its processes, even such as ignore every signal that can be ignored."""
     worker = "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)']).pid"
