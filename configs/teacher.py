@@ -54,7 +54,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model.lora_targets = r"blocks/(qkv|proj)"
     config.model.dtype = "float32"
     config.model.matmul_dtype = "bfloat16"  # three times faster on a CPU that has units for it
-    config.model.remat = True
+    config.model.remat = "dots"
 
     config.loss = ConfigDict()
     config.loss.pspi = 1.0

@@ -96,7 +96,7 @@ def serving_functions(model: Exportable) -> list[Function]:
 
 def _builder(model: Exportable) -> Callable[[Any], nnx.Module]:
     """From parameters to the model in evaluation mode, without random streams, which nothing exported may hold."""
-    config = dataclasses.replace(model.config, dtype="float32", matmul_dtype="float32", remat=False)
+    config = dataclasses.replace(model.config, dtype="float32", matmul_dtype="float32", remat="none")
     module = nnx.eval_shape(lambda: KINDS[model.kind][0](config, rngs=nnx.Rngs(0)))
     module.eval()
     for _, node in nnx.iter_graph(module):

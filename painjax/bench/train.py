@@ -43,7 +43,7 @@ def main(
 
     A step is forward, backward, clipping by the global norm and AdamW, with LoRA dropout on both sides; with adapters,
     these and the heads train and the encoders' own weights are frozen. Reading and augmenting pictures is left out on
-    both sides, our recomputing of blocks (`remat`) is in, as in our training.
+    both sides, our recomputing of elementwise work (`remat`) is in, as in our training.
 
     Args:
       size, image_size, batch_size, dtype, matmul_dtype, neutral, lora_rank: see `Case`; without a dtype float32 on a

@@ -6,6 +6,7 @@ import re
 POSITIONS = ("rope", "learned", "none")
 QKV_BIASES = ("none", "all", "query_value")
 MLPS = ("gelu", "swiglu")
+REMATS = ("dots", "full", "none")
 _LINEARS = ("patch_embed", "blocks/qkv", "blocks/proj", "blocks/fc1", "blocks/fc2")
 
 
@@ -29,7 +30,8 @@ class ViTConfig:
       `painjax.models.lora`).
     dtype: the compute dtype; parameters stay float32. matmul_dtype: 'bfloat16' rounds the operands of the linear
       layers' products and nothing else (see `painjax.models.matmul`), which is what modern CPUs are fast at.
-    remat: recompute each block in the backward pass.
+    remat: what the backward pass computes again instead of keeping it: 'dots' all but the linear layers' outputs (the
+      fastest), 'full' each whole block (a quarter of the memory), 'none' nothing.
     """
 
     patch_size: int
@@ -59,7 +61,7 @@ class ViTConfig:
     lora_targets: str = r"blocks/(qkv|proj)"
     dtype: str = "float32"
     matmul_dtype: str = "float32"
-    remat: bool = True
+    remat: str = "dots"
 
     def __post_init__(self):
         for name in ("patch_size", "width", "depth", "heads", "in_channels"):
@@ -68,7 +70,12 @@ class ViTConfig:
         for name in ("registers", "lora_rank", "layer_scale", "rope_shift", "position_grid"):
             if getattr(self, name) < 0:
                 raise ValueError(f"model.{name} is {getattr(self, name)}; expected at least 0.")
-        for name, known in (("position", POSITIONS), ("qkv_bias", QKV_BIASES), ("mlp", MLPS)):
+        for name, known in (
+            ("position", POSITIONS),
+            ("qkv_bias", QKV_BIASES),
+            ("mlp", MLPS),
+            ("remat", REMATS),
+        ):
             if getattr(self, name) not in known:
                 raise ValueError(f"model.{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}.")
         channels = 4 * self.heads if self.position == "rope" else self.heads

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from painjax.models import matmul
+from painjax.models import lora, matmul
 from painjax.models.config import ViTConfig
 from painjax.models.dropout import Dropout
 
@@ -38,7 +38,7 @@ class Linear(nnx.Module):
         rngs: nnx.Rngs,
         bias: bool = True,
         stddev: float | None = None,
-        lora: bool = False,
+        adapted: bool = False,
         unbiased: tuple[int, int] = (0, 0),
     ):
         init = nnx.initializers.truncated_normal(inputs**-0.5 if stddev is None else stddev)
@@ -47,8 +47,8 @@ class Linear(nnx.Module):
         self.unbiased = unbiased
         self.dtype = jnp.dtype(config.dtype)
         self.product = matmul.matmul if config.matmul_dtype == "bfloat16" else jnp.matmul
-        self.lora_scale = config.lora_alpha / config.lora_rank if lora else 0.0
-        if lora:
+        self.lora_scale = config.lora_alpha / config.lora_rank if adapted else 0.0
+        if adapted:
             rank = config.lora_rank
             uniform = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # U(-1, 1) / sqrt(inputs)
             self.lora_a = nnx.Param(named(uniform, axes[0], None)(rngs.params(), (inputs, rank)))
@@ -61,8 +61,7 @@ class Linear(nnx.Module):
             kernel = kernel + self.lora_scale * (self._cast(self.lora_a) @ self._cast(self.lora_b))
         y = self.product(x, kernel)
         if self.lora_scale and not self.lora_dropout.deterministic:
-            z = self.product(self.lora_dropout(x), self._cast(self.lora_a))  # [..., r]
-            y = y + self.lora_scale * self.product(z, self._cast(self.lora_b))
+            y = y + lora.adapt(self.lora_dropout(x), self._cast(self.lora_a), self.lora_scale * self._cast(self.lora_b))
         if self.bias is not None:
             bias = self._cast(self.bias).at[slice(*self.unbiased)].set(0)
             y = y + bias.reshape((1,) * (y.ndim - 1) + (-1,))

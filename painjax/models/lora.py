@@ -1,4 +1,4 @@
-"""LoRA over whole parameter trees: what trains, and folding adapters into the weights beside them.
+"""LoRA: the product of an adapter, what trains, and folding adapters into the weights beside them.
 
 The layer itself is `painjax.models.linear.Linear`.
 """
@@ -7,13 +7,40 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import jax
 import numpy as np
+from jaxtyping import Array, Float
 
 from painjax.models.config import ViTConfig
 
 Config = TypeVar("Config", bound=ViTConfig)
 ADAPTER = ("lora_a", "lora_b")
 ENCODERS = ("encoder", "neutral_encoder")
+
+
+@jax.custom_vjp
+def adapt(x: Float[Array, "*N K"], a: Float[Array, "K r"], b: Float[Array, "r M"]) -> Float[Array, "*N M"]:
+    """x A B. Its backward pass is written out to take the narrow operand first: XLA's CPU copies the first one."""
+    return (x @ a) @ b
+
+
+def _forward(x, a, b):
+    z = x @ a  # [..., r]
+    return z @ b, (x, a, b, z)
+
+
+def _backward(saved, gradient):
+    x, a, b, z = saved
+    narrow = gradient @ b.T  # [..., r]
+    return narrow @ a.T, _over_rows(narrow, x).T, _over_rows(z, gradient)
+
+
+def _over_rows(u, v):
+    rows = tuple(range(u.ndim - 1))
+    return jax.lax.dot_general(u, v, ((rows, rows), ((), ())))
+
+
+adapt.defvjp(_forward, _backward)
 
 
 def trains(path: str, rank: int) -> bool:

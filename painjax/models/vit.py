@@ -19,6 +19,8 @@ from painjax.models.linear import INIT_STDDEV, Linear, gelu, layer_norm, named
 from painjax.models.position import RoPE, resize_positions, rotate
 from painjax.sharding import constrain_batch
 
+_REMAT = {"full": None, "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
+
 
 def patchify(image: Float[Array, "B H W C"], p: int) -> Float[Array, "B P ppC"]:
     """Cuts images into p x p patches, row by row; inside a patch pixels are row-major with channels last.
@@ -52,8 +54,8 @@ class Block(nnx.Module):
         self.gated = config.mlp == "swiglu"
 
         def linear(name: str, inputs: int, outputs: int, axes: tuple[str, str], **options) -> Linear:
-            lora = config.adapts(f"blocks/{name}")
-            return Linear(inputs, outputs, axes, lora=lora, config=config, rngs=rngs, **options)
+            adapted = config.adapts(f"blocks/{name}")
+            return Linear(inputs, outputs, axes, adapted=adapted, config=config, rngs=rngs, **options)
 
         keys = (d, 2 * d) if config.qkv_bias == "query_value" else (0, 0)
         self.norm1 = layer_norm(d, config=config, rngs=rngs)
@@ -104,7 +106,7 @@ class ViT(nnx.Module):
             config.patch_size**2 * config.in_channels,
             d,
             (None, "embed"),
-            lora=config.adapts("patch_embed"),
+            adapted=config.adapts("patch_embed"),
             config=config,
             rngs=rngs,
         )
@@ -131,7 +133,8 @@ class ViT(nnx.Module):
         def step(x, block):
             return block(x, angles)
 
-        step = nnx.remat(step) if self.config.remat else step
+        if self.config.remat != "none":
+            step = nnx.remat(step, policy=_REMAT[self.config.remat])
         x = nnx.scan(step, in_axes=(nnx.Carry, 0), out_axes=nnx.Carry)(x, self.blocks)
         return self.norm(x)
 

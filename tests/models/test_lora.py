@@ -53,7 +53,7 @@ def make_config(dropout=0.0, rank=RANK, **fields):
 
 def make_ours(layer, dropout=0.0):
     weights = weights_of(layer)
-    made = Linear(*weights["kernel"].shape, (None, None), lora=True, config=make_config(dropout), rngs=nnx.Rngs(0))
+    made = Linear(*weights["kernel"].shape, (None, None), adapted=True, config=make_config(dropout), rngs=nnx.Rngs(0))
     nnx.update(made, jax.tree.map(jnp.asarray, weights))
     return made
 

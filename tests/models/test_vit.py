@@ -11,7 +11,7 @@ from flax import nnx
 from safetensors.numpy import load_file
 
 from painjax.models.attention import attend
-from painjax.models.config import ViTConfig
+from painjax.models.config import REMATS, ViTConfig
 from painjax.models.vit import Block, ViT, patchify, unpatchify
 
 DINOV3_TINY = ViTConfig(patch_size=16, width=64, depth=3, heads=4)
@@ -104,7 +104,7 @@ def float64_tokens(parameters: dict, image: np.ndarray, heads: int) -> np.ndarra
     return norm(x, **p["norm"])
 
 
-@pytest.mark.parametrize("remat", [False, True])
+@pytest.mark.parametrize("remat", REMATS)
 @pytest.mark.parametrize("case", ["", "_rect"])
 def test_matches_timm_dinov3(shared, case, remat):
     """To 1e-5 of the truth, and of timm's own float32 numbers as far as those are true: one of its CLS tokens has a
