@@ -73,7 +73,7 @@ def import_weights(
     if layout is official.OFFICIAL:  # whatever its backbone was made for; they resize with torchvision, so bilinearly
         pictures = {key: list(IMAGENET[key]) for key in ("mean", "std")}
         pictures |= {"size": official.IMAGE_SIZE, "crop": 1.0, "interpolation": "bilinear"}
-        pictures_from = "the released training code"
+        pictures_from = "the figures of their paper and code; the interpolation is our assumption"
     else:
         pictures, pictures_from = preprocessing(found.config, found.preprocessor, recognise.known_preset(names), where)
     record = _record(source, found)
