@@ -200,6 +200,14 @@ def launch(options: argparse.Namespace, command: list[str]) -> int:
     return local.main(options.processes, options.devices_per_process, command, options.port)
 
 
+def doctor(options: argparse.Namespace, _: list[str]) -> int:
+    from painjax import doctor as examination
+
+    checks = examination.main(options.data_dir)
+    print(json.dumps([c._asdict() for c in checks]) if options.json else console.doctor_text(checks))
+    return SOME_FAILED if examination.problems(checks) else DONE
+
+
 def _join(options: argparse.Namespace) -> None:
     """Makes this process one of a multi-host job, before anything asks JAX for its devices."""
     if options.distributed:
@@ -370,6 +378,14 @@ def _parser() -> argparse.ArgumentParser:
         help="virtual CPU devices, or GPUs where there are, of each (default: 1)",
     )  # fmt: skip
     sub.add_argument("--port", type=int, metavar="P", help="of the coordinator (default: a free one)")
+
+    sub = command(
+        doctor,
+        "Look at what is installed and what this machine offers; says how to mend what is missing.",
+        "painjax doctor",
+    )
+    sub.add_argument("--data_dir", metavar="DIR", help="where data sets lie (default: TFDS_DATA_DIR)")
+    sub.add_argument("--json", action="store_true", help="print exactly one JSON array")
     return parser
 
 

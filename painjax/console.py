@@ -82,5 +82,18 @@ def bench_text(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def doctor_text(checks: list[Any]) -> str:
+    """Of `painjax doctor`: a line per check, the way to mend it below."""
+    width = max(len(check.name) for check in checks)
+    lines = []
+    for check in checks:
+        lines.append(f"{check.state:8}{check.name:{width}}  {check.found}")
+        if check.fix:
+            lines.append(f"{'':8}{'':{width}}  -> {check.fix}")
+    wrong = sum(check.state == "problem" for check in checks)
+    lines.append(f"\n{'Everything works.' if not wrong else f'Problems: {wrong}.'}")
+    return "\n".join(lines)
+
+
 def _number(value: float | None, width: int = 9, digits: int = 3) -> str:
     return f"{'-':>{width}}" if value is None else f"{value:{width}.{digits}f}"
