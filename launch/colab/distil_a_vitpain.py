@@ -171,6 +171,6 @@ plt.show()
 # ## Next
 #
 # - All of this on one page, with every number: `painjax report --workdir=runs/student --compare=runs/teacher`.
-# - Change the experiment: `fit("student", f"teacher={RUNS / 'teacher'}", "seed=1")`, in other `RUNS`.
+# - Change the experiment: `fit("student", f"teacher={RUNS / 'teacher'}", "seed=1")`, with another folder in `RUNS`.
 # - On a cluster or a pod: `launch/README.md`.
 # - `use_it_in_your_project.ipynb`: score photographs with the student.
