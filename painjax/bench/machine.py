@@ -9,19 +9,27 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from absl import logging
 
 from painjax.bench.case import Case
 
 GEMM_REPEATS = 10
+BUSY = 0.5  # processes that want to run, on average over the last minute
 PACKAGES = ("jax", "jaxlib", "flax", "torch", "transformers", "peft")
 
 
 def describe() -> dict[str, Any]:
-    """Processor, cores that this process may use, load of the last minute, device and versions."""
+    """Processor, cores that this process may use, load of the last minute, device and versions.
+
+    Warns of a busy machine: PyTorch's threads wait for each other by spinning, so that it suffers far more than XLA.
+    """
+    load = os.getloadavg()[0]
+    if load > BUSY:
+        logging.warning("The load is %.1f before the first round: on a busy machine the ratio means little.", load)
     return {
         "cpu": _cpu_model(),
         "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "load_average": os.getloadavg()[0],
+        "load_average": load,
         "device": jax.devices()[0].device_kind,
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in PACKAGES},
