@@ -97,6 +97,7 @@ class Slurm:
     def start_now(self, number: str) -> None:
         """Starts a job that was requeued, which by itself would wait for two minutes."""
         self.wait(number, "PENDING", timeout_s=150)
+        time.sleep(3)  # nodes refuse a job with credentials of the second in which they ended it ("credential revoked")
         self.run("scontrol", "update", f"JobId={number}", "StartTime=now")
 
 
@@ -119,8 +120,10 @@ def cluster() -> Iterator[Slurm]:
             started.append(_start(slurm, "munged", *_munge_options(slurm.folder)))
             wait_until((slurm.folder / "munge.socket").exists, "munged listens", 30)
             started.append(_start(slurm, "slurmctld", "-D"))
+            wait_until(lambda: "is UP" in _ask(slurm, "scontrol", "ping"), "slurmctld answers", 60)
+            # A node daemon that finds no controller asks again minutes later.
             started += [_start(slurm, "slurmd", "-D", "-N", node) for node in NODES]
-            wait_until(lambda: _idle(slurm) == len(NODES), f"all nodes of {slurm.folder} are idle", 60)
+            wait_until(lambda: _ask(slurm, "sinfo", "-hNo", "%T") == "idle\n" * len(NODES), "the nodes are idle", 60)
             yield slurm
         except AssertionError as error:
             error.add_note(_logs(slurm.folder))
@@ -162,10 +165,9 @@ def _configure(folder: Path) -> None:
     (folder / "state").mkdir()
 
 
-def _idle(slurm: Slurm) -> int:
-    command = ["sinfo", "--noheader", "--Node", "--format=%T"]
-    done = subprocess.run(command, env=slurm.environment, capture_output=True, text=True, timeout=60)
-    return done.stdout.split().count("idle")  # nothing before the controller answers
+def _ask(slurm: Slurm, *command: str) -> str:
+    """What a command prints, which is nothing before the controller answers."""
+    return subprocess.run(command, env=slurm.environment, capture_output=True, text=True, timeout=60).stdout
 
 
 def _kill_all(slurm: Slurm) -> None:

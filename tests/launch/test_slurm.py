@@ -1,10 +1,12 @@
 """launch/slurm on a real Slurm of two nodes: preempted trainings end as others do, and mistakes are told once."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from flax import nnx
@@ -15,7 +17,7 @@ from tests.launch.slurm_cluster import NODES, cluster, wait_until, why_not
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN, GENERATE = ROOT / "launch/slurm/train.sbatch", ROOT / "launch/slurm/generate.sbatch"
 MEASURED = ("images_per_s", "data_wait", "eta_s")  # other in every run
-STEPS = 150
+STEPS = 100
 
 pytestmark = pytest.mark.slow
 
@@ -26,6 +28,13 @@ def slurm():
         pytest.skip(f"needs a Slurm to start: {why_not()}")
     with cluster() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """So that a training which starts again does not compile again."""
+    cache = tmp_path_factory.mktemp("compiled")
+    return {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 0}
 
 
 @pytest.fixture
@@ -66,15 +75,15 @@ def learned(workdir):
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     metrics = [{name: value for name, value in line.items() if name not in MEASURED} for line in lines]
     model, _, step = restore_model(workdir)
-    return metrics, step, [np.asarray(value) for value in nnx.to_leaves(nnx.state(model, nnx.Param))]
+    return metrics, step, [np.asarray(value) for value in jax.tree.leaves(nnx.state(model, nnx.Param))]
 
 
-def test_a_preempted_training_ends_with_the_result_of_an_uninterrupted_one(slurm, nodes_with_data, tmp_path):
-    job, log = train(slurm, tmp_path / "whole")
+def test_a_preempted_training_ends_as_an_uninterrupted_one(slurm, nodes_with_data, compiled, tmp_path):
+    job, log = train(slurm, tmp_path / "whole", **compiled)
     assert slurm.wait(job, "COMPLETED", "FAILED")["ExitCode"] == "0:0", log.read_text()
 
     workdir = tmp_path / "pieces"
-    job, log = train(slurm, workdir)
+    job, log = train(slurm, workdir, **compiled)
     slurm.wait(job, "RUNNING")
     slurm.run("scontrol", "requeue", job)  # before there is anything to save
     slurm.start_now(job)
@@ -171,3 +180,11 @@ def test_nothing_is_left_when_the_cluster_ends():
     assert not running.folder.exists()
     left = subprocess.run(["pgrep", "--full", f"{running.folder}|sleep 987654321"], capture_output=True, text=True)
     assert left.stdout == ""
+
+
+@pytest.mark.parametrize("script", [TRAIN, GENERATE], ids=lambda script: script.name)
+def test_shellcheck_finds_nothing(script):
+    if not shutil.which("shellcheck"):
+        pytest.skip("needs shellcheck: apt-get install shellcheck")
+    done = subprocess.run(["shellcheck", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
