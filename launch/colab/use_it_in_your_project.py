@@ -54,7 +54,7 @@ DATASET = runtime.build("tiny" if QUICK else "quick")
 # %% [markdown]
 # ## Read it
 #
-# No TensorFlow, and nothing of PainJAX: copy this cell into any JAX project.
+# No TensorFlow, and nothing of PainJAX: copy this cell into any JAX project, with `DATASET = "pain3d/quick"`.
 
 # %%
 import grain
@@ -149,18 +149,19 @@ if not MODEL:
 
 # %% [markdown]
 # Then pictures: the person at rest, and the pictures to score, all from one camera. The face should fill about four
-# fifths of the picture's height. Put their paths here, or set `UPLOAD` on Colab; until then two rendered frames stand
-# in.
+# fifths of the picture's height. Put their paths here (whole, or from the project's folder), or set `UPLOAD` on Colab;
+# until then two rendered frames stand in.
 #
 # This is research, not a medical device, and the model has seen only synthetic faces: do not decide about a person by
-# its numbers. Score only people who have agreed to it. The pictures stay on the machine that this notebook runs on.
+# its numbers. Score only people who have agreed to it. The pictures stay on the machine that this notebook runs on;
+# on Colab that is Google's.
 
 # %%
 import io
 
 from PIL import Image
 
-UPLOAD = False  # True: Colab asks for the pictures
+UPLOAD = False  # True, on Colab: asks for the pictures
 AT_REST, PICTURES = [], []  # for instance ["calm1.jpg", "calm2.jpg"], ["visit1.jpg", "visit2.jpg"]
 
 
