@@ -143,7 +143,7 @@ def test_a_mistake_is_not_requeued(slurm, nodes_with_data, tmp_path):
     [
         ({}, [], "--workdir is missing"),
         ({"PAINJAX_VENV": "/nowhere", "PATH": "/usr/bin:/bin"}, ["--workdir={}"], f"{NODES[1]}: painjax is not found"),
-        ({"SLURM_GPUS_ON_NODE": "4"}, ["--workdir={}"], "1 processes for 4 GPUs on a node"),
+        ({"SLURM_GPUS_ON_NODE": "4"}, ["--workdir={}"], "A node has 4 GPUs for 1 processes"),
     ],
 )
 def test_what_cannot_run_is_refused(slurm, environment, arguments, message, tmp_path):
