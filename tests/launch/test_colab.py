@@ -160,9 +160,10 @@ def test_outside_a_clone_the_first_cell_says_where_to_get_one(tmp_path, monkeypa
 def test_on_colab_the_first_cell_clones_the_repository(colab, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RuntimeError):  # for nothing has been cloned in truth
-        exec(setup_cell(NAMES[0]), {})
+        exec(setup_cell(NAMES[0]).replace("/content/", f"{tmp_path}/"), {})
     (clone,) = colab.commands
-    assert clone[:2] == ["git", "clone"] and f"https://github.com/{repository()}" in clone
+    assert clone[:2] == ["git", "clone"]
+    assert clone[-2:] == [f"https://github.com/{repository()}", f"{tmp_path}/painjax"]
 
 
 # ------------------------------------------------------------------------------------------------ a whole run
