@@ -56,7 +56,7 @@ def export_model(source: str | os.PathLike, target: str | os.PathLike, format: s
     """
     if format not in FORMATS:
         raise UserError(f"--format={format}: expected one of {', '.join(FORMATS)}.")
-    target = Path(target)
+    target = Path(os.path.abspath(target))
     refuse_taken(target)
     model = read_exportable(source)
     model = model if format == "official" else model.merged()

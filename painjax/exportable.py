@@ -90,8 +90,7 @@ def _of_folder(folder: Path) -> Exportable:
         source=source,
         experiment=ConfigDict(experiment) if experiment is not None else None,
         step=0,
-        # A folder that was exported from a training run says what that stood on; an imported one stands on its source.
-        backbone=source.get("backbone") if experiment is not None else source,
+        backbone=_backbone(config),
     )
 
 
@@ -129,5 +128,10 @@ def _source_of(pretrained: str | None) -> dict[str, Any] | None:
     if not pretrained:
         return None
     if is_model_folder(pretrained):
-        return read_model_folder(pretrained).config["source"]
+        return _backbone(read_model_folder(pretrained).config)
     return {"from": Path(pretrained).name, "revision": None, "file": None, "sha256": None}
+
+
+def _backbone(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A folder that was exported from a training run says what that stood on; an imported one stands on its source."""
+    return config["source"].get("backbone") if config.get("experiment") is not None else config["source"]

@@ -20,9 +20,10 @@ from painjax.model_folder import flatten, unflatten
 from painjax.models.vit import ViTConfig
 from painjax.weights.layout import Layout
 from painjax.weights.layouts.huggingface import DINOV2, DINOV3, VIT
+from painjax.weights.preprocessing import PILLOW
 from painjax.weights.tables import to_theirs
 
-_RESAMPLE = {"bilinear": 2, "bicubic": 3, "lanczos": 1}  # Pillow's numbers
+_RESAMPLE = {name: number for number, name in PILLOW.items()}
 
 
 def write_huggingface(model: Exportable, folder: Path) -> HowTo:

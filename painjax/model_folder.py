@@ -82,7 +82,7 @@ def write_model_folder(
     Raises:
       UserError: if `folder` is taken, or the parameters are not those of the model.
     """
-    folder = Path(folder)
+    folder = Path(os.path.abspath(folder))
     refuse_taken(folder)
     flat = {name: np.asarray(value) for name, value in flatten(params).items()}
     _check_fit(kind, model, flat, f"The parameters for {folder}")

@@ -197,9 +197,9 @@ def open_upright(source: PictureSource, name: str) -> tuple[Image.Image, list[st
     """
     if isinstance(source, np.ndarray):
         source = _from_array(source, name)
-    if isinstance(source, Image.Image):
-        return _to_rgb(source, name)
     try:
+        if isinstance(source, Image.Image):
+            return _to_rgb(source, name)
         with Image.open(source) as file:
             return _to_rgb(file, name)
     except FileNotFoundError as error:
@@ -223,13 +223,13 @@ def _from_array(pixels: np.ndarray, name: str) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image, name: str) -> tuple[Image.Image, list[str]]:
-    warnings = []
+    warnings, kind = [], image.format  # which turning it upright forgets
     # The second picture of an MPO is the telephone's own depth or gain map.
-    if getattr(image, "is_animated", False) and image.format != "MPO":
+    if getattr(image, "is_animated", False) and kind != "MPO":
         warnings.append(f"Only the first of its {image.n_frames} pictures is looked at.")
         image.seek(0)
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PPM", None)):
+    if image.mode.startswith("I;16") or (image.mode == "I" and kind in ("PPM", None)):
         deep = np.asarray(image).astype(np.int64)  # Pillow's own conversion would cut everything above 255
         if deep.min() < 0 or deep.max() > 65535:
             raise UserError(_unknown_range(name))

@@ -221,9 +221,17 @@ class Predictor:
         if heatmap and self.config.heads_layout == "official":
             raise UserError("This model has the authors' heads, which predict no heatmap; ask without heatmap.")
         dispatch = functools.partial(self._dispatch, reference=reference, heatmap=heatmap, attention=attention)
-        sources, waiting = iter(sources), None
+        waiting, broken = None, []
+
+        def until_it_breaks() -> Iterator[tuple[Any, PictureSource | Picture]]:
+            try:
+                yield from sources
+            except UserError as error:  # said after the pictures before it
+                broken.append(error)
+
+        remaining = until_it_breaks()
         with contextlib.closing(_Threads(self._read)) as threads:
-            while batch := threads.read(itertools.islice(sources, self._buckets[-1])):
+            while batch := threads.read(itertools.islice(remaining, self._buckets[-1])):
                 running = batch, dispatch([picture for _, picture in batch if isinstance(picture, Picture)])
                 # The batch before is awaited only now: while the devices computed it, this one was read.
                 if waiting:
@@ -231,6 +239,8 @@ class Predictor:
                 waiting = running
             if waiting:
                 yield from _rows(*waiting)
+        if broken:
+            raise broken[0]
 
     def _read(self, source: PictureSource | Picture, name: str) -> Picture:
         return source if isinstance(source, Picture) else self.read(source, name)

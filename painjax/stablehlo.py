@@ -33,7 +33,8 @@ def write_stablehlo(model: Exportable, folder: Path) -> HowTo:
     shapes = {name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in params.items()}
     functions = serving_functions(model)
     for function in tqdm(functions, "stablehlo", unit="function", leave=False, disable=None):
-        exported = export.export(_jitted(function), platforms=PLATFORMS)(shapes, *function.inputs.values())
+        with jax.default_matmul_precision("highest"):  # float32 everywhere: accelerators would take fewer bits
+            exported = export.export(_jitted(function), platforms=PLATFORMS)(shapes, *function.inputs.values())
         (folder / f"{function.name}.stablehlo").write_bytes(exported.serialize())
     return HowTo(
         format="StableHLO for CPU, CUDA and TPU, any batch size",

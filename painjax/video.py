@@ -104,7 +104,7 @@ def check_sampling(every: int, fps: float | int | None) -> None:
     """Raises UserError if these cannot choose frames."""
     if every < 1:
         raise UserError(f"--every={every}; expected 1 (every frame) or more.")
-    if fps is not None and not fps > 0:
+    if fps is not None and not 0 < fps < math.inf:
         raise UserError(f"--fps={fps:g}; expected a positive number of frames per second.")
     if fps is not None and every != 1:
         raise UserError(f"--every={every} and --fps={fps:g} both say which frames to take; give one of them.")

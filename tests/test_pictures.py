@@ -110,9 +110,18 @@ def test_of_an_animation_the_first_picture_is_taken_and_that_is_said(read, tmp_p
 
 
 def test_numbers_of_unknown_range_are_refused(read, tmp_path):
-    Image.fromarray(np.full((SIZE, SIZE), 0.5, np.float32)).save(tmp_path / "a.tiff")
-    with pytest.raises(UserError, match="what is white"):
-        read(tmp_path / "a.tiff")
+    for pixels in (np.full((SIZE, SIZE), 0.5, np.float32), np.full((SIZE, SIZE), 200, np.int32)):
+        Image.fromarray(pixels).save(tmp_path / "a.tiff")
+        with pytest.raises(UserError, match="what is white"):
+            read(tmp_path / "a.tiff")
+
+
+def test_a_picture_opened_by_others_may_be_cut_off(read, tmp_path):
+    Image.fromarray(noise()).save(tmp_path / "a.png")
+    whole = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
+    with Image.open(tmp_path / "a.png") as lazy, pytest.raises(UserError, match="cannot be read"):
+        read(lazy)
 
 
 @pytest.mark.parametrize(

@@ -245,6 +245,18 @@ def test_a_picture_that_cannot_be_used_leaves_the_others(tmp_path):
     assert len(only_bad) == 4 and all(isinstance(result, UserError) for _, result in only_bad)
 
 
+def test_what_comes_before_a_break_is_told_first():
+    def sources():
+        yield from enumerate(noise(6))
+        raise UserError("The video breaks off.")
+
+    found, predict = [], Predictor(make_model(), batch_size=8)
+    with pytest.raises(UserError, match="breaks off"):
+        for key, _ in predict.stream(sources()):
+            found.append(key)
+    assert found == list(range(6))
+
+
 def test_pictures_without_a_name_are_numbered():
     predict = Predictor(
         make_model(), batch_size=4, crop=lambda pixels: None if pixels.max() < 9 else (0, 0, SIZE, SIZE)

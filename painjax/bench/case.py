@@ -23,7 +23,7 @@ LORA_DROPOUT = 0.1
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Case:
-    """The authors' ViTPain on the DINOv3 backbone: encoder, second encoder and cross-attention for the neutral, heads.
+    """The authors' heads, second encoder and cross-attention for the neutral, on DINOv3 with its RoPE and registers.
 
     size: one of `SIZES`. image_size: side in pixels. dtype: compute dtype; parameters are float32 on both sides.
     matmul_dtype: 'bfloat16' rounds the operands of float32 products: `ViTConfig.matmul_dtype` here, PyTorch's

@@ -40,7 +40,7 @@ class PSPIHead(nnx.Module):
         self.hidden = Linear(2 * d, d, ("embed", "mlp"), config=config, rngs=rngs)
         self.dropout = Dropout(config.dropout, rngs=rngs)
         self.score = readout(1)
-        self.thresholds = readout(len(PSPI_THRESHOLDS))
+        self.threshold_steps = readout(len(PSPI_THRESHOLDS))
         self.log_variance = readout(1) if uncertainty else None
 
     def __call__(
@@ -49,7 +49,7 @@ class PSPIHead(nnx.Module):
         x = jnp.concatenate([cls_token, patches.mean(axis=1)], axis=-1)  # [B, 2D]
         x = self.dropout(gelu(self.hidden(self.norm(x))))  # [B, D]
         pspi = PSPI_MAX * (0.5 + self.score(x)[:, 0].astype(jnp.float32))  # [B]
-        first, *steps = jnp.split(self.thresholds(x).astype(jnp.float32), len(PSPI_THRESHOLDS), axis=-1)
+        first, *steps = jnp.split(self.threshold_steps(x).astype(jnp.float32), len(PSPI_THRESHOLDS), axis=-1)
         logits = first - jnp.cumsum(jnp.concatenate([0 * first, *map(jax.nn.softplus, steps)], axis=-1), axis=-1)
         if self.log_variance is None:
             return pspi, logits, None

@@ -56,10 +56,10 @@ class Linear(nnx.Module):
             self.lora_dropout = Dropout(config.lora_dropout, rngs=rngs)
 
     def __call__(self, x: Float[Array, "*N K"]) -> Float[Array, "*N M"]:
-        x, kernel = x.astype(self.dtype), self._cast(self.kernel)
+        x, kernel = x.astype(self.dtype), self.kernel[...]
         if self.lora_scale and self.lora_dropout.deterministic:  # in use, one product instead of three
-            kernel = kernel + self.lora_scale * (self._cast(self.lora_a) @ self._cast(self.lora_b))
-        y = self.product(x, kernel)
+            kernel = kernel + self.lora_scale * (self.lora_a[...] @ self.lora_b[...])
+        y = self.product(x, kernel.astype(self.dtype))
         if self.lora_scale and not self.lora_dropout.deterministic:
             y = y + lora.adapt(self.lora_dropout(x), self._cast(self.lora_a), self.lora_scale * self._cast(self.lora_b))
         if self.bias is not None:

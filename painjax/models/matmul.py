@@ -16,15 +16,6 @@ def matmul(x: Float[Array, "*N K"], w: Float[Array, "K M"]) -> Float[Array, "*N 
     return _product(x.astype(jnp.bfloat16), w.astype(jnp.bfloat16), ((x.ndim - 1,), (0,)))
 
 
-def dot_general(lhs, rhs, dimension_numbers, precision=None, out_sharding=None):
-    """`matmul` in the place of `jax.lax.dot_general` inside `nnx.Linear`, which asks for no precision or sharding."""
-    if precision is not None or out_sharding is not None:
-        raise ValueError(f"precision {precision} and out_sharding {out_sharding} are not for mixed products.")
-    if dimension_numbers != (((lhs.ndim - 1,), (0,)), ((), ())):
-        raise ValueError(f"dimension_numbers are {dimension_numbers}; expected those of a linear layer.")
-    return matmul(lhs, rhs)
-
-
 def _product(a: Array, b: Array, contract: tuple[tuple[int, ...], tuple[int, ...]]) -> Array:
     return jax.lax.dot_general(a, b, (contract, ((), ())), preferred_element_type=jnp.float32)
 

@@ -37,8 +37,8 @@ class ViTPainConfig(ViTConfig):
       'shared'    cross-attention from the frame's tokens to the neutral's, both from the one encoder.
       'separate'  the same with a second encoder for the neutral, as the authors have it.
       Whichever it is, the model also works without a reference, and with several (their mean, or attention over all).
-    heads_layout: 'painjax', or 'official' for the authors' checkpoint; that goes with `position` 'none', `registers` 0
-      and `neutral` 'none' or 'separate', which is what their code computes.
+    heads_layout: 'painjax', or 'official' for the authors' heads and neutral attention (`neutral` 'none' or
+      'separate'), with any encoder; that of their checkpoint has `position` 'none' and `registers` 0.
     uncertainty: a head for the variance of PSPI.
     project_width: > 0 adds a linear map of the patch tokens to that width, to be matched with a teacher's.
     """

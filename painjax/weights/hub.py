@@ -6,13 +6,14 @@ hold as everywhere.
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
 from absl import logging
 
 from painjax.errors import UserError
+from painjax.model_folder import sha256
 
 _MAIN = "main"
 
@@ -21,7 +22,7 @@ _MAIN = "main"
 class Snapshot:
     """The files `names` of a repository at `commit`, to which `revision` (a branch, tag or commit) led.
 
-    offline: only the cache is to be used.
+    offline: only the cache is to be used. checksums: SHA-256 by name, as the hub lists them for its large files.
     """
 
     repository: str
@@ -29,6 +30,7 @@ class Snapshot:
     commit: str
     names: tuple[str, ...]
     offline: bool
+    checksums: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def open(cls, repository: str, revision: str | None = None, offline: bool = False) -> "Snapshot":
@@ -42,9 +44,10 @@ class Snapshot:
             return cls._cached(repository, revision, "the network is switched off (--offline or HF_HUB_OFFLINE)")
         with _errors(repository, revision):
             try:
-                info = library.HfApi().model_info(repository, revision=revision)
+                info = library.HfApi().model_info(repository, revision=revision, files_metadata=True)
                 names = tuple(file.rfilename for file in info.siblings)
-                return cls(repository, revision or _MAIN, info.sha, names, False)
+                checksums = {file.rfilename: file.lfs.sha256 for file in info.siblings if file.lfs}
+                return cls(repository, revision or _MAIN, info.sha, names, False, checksums)
             except library.errors.HfHubHTTPError:
                 raise
             except (library.errors.HTTPError, ConnectionError) as error:
@@ -92,6 +95,11 @@ class Snapshot:
             raise UserError(
                 f"{self.repository} has changed while it was downloaded. Run the command again, with "
                 f"--revision={self.commit} for the files of before."
+            )
+        if name in self.checksums and sha256(path) != self.checksums[name]:
+            raise UserError(
+                f"{path} is damaged: its SHA-256 is not the {self.checksums[name][:12]}... that the hub lists "
+                f"for {name} of {self.repository}. Delete the file and run the command again."
             )
         return Path(path)
 

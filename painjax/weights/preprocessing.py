@@ -6,7 +6,7 @@ from typing import Any
 from painjax.errors import UserError
 from painjax.models.presets import IMAGENET, Preset
 
-_PILLOW = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
+PILLOW = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 
 
 def preprocessing(
@@ -27,11 +27,14 @@ def preprocessing(
     Raises:
       UserError: if the file asks for what we do not do.
     """
-    if preprocessor:
-        return _transformers(preprocessor, source), "preprocessor_config.json beside the weights"
-    timm = config.get("pretrained_cfg", config)
-    if "mean" in timm and "std" in timm:
-        return _timm(timm, source), "config.json beside the weights"
+    timm = config.get("pretrained_cfg") or config
+    try:
+        if preprocessor:
+            return _transformers(preprocessor, source), "preprocessor_config.json beside the weights"
+        if "mean" in timm and "std" in timm:
+            return _timm(timm, source), "config.json beside the weights"
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise UserError(f"The description of pictures beside {source} is not understood: {error!r}.") from error
     if preset is not None:
         values = {
             key: list(value) if isinstance(value, tuple) else value for key, value in preset.preprocessing.items()
@@ -63,7 +66,7 @@ def _transformers(config: Mapping[str, Any], source: str) -> dict[str, Any]:
         config.get("image_std", IMAGENET["std"]) if normalises else (1.0, 1.0, 1.0),
         cropped,
         cropped / resized,
-        _PILLOW.get(config.get("resample", 3), "?"),
+        PILLOW.get(config.get("resample", 3), "?"),
         source,
     )
 
@@ -74,12 +77,14 @@ def _side(size: Any, source: str) -> int:
         if len(sides) == 1:
             return int(sides.pop())
         raise UserError(f"{source} is for pictures of size {dict(size)}; only square ones can be described.")
+    if isinstance(size, list | tuple):
+        return _side({"height": size[0], "width": size[-1]}, source)
     return int(size)
 
 
 def _checked(mean: Any, std: Any, size: int, crop: float, interpolation: str, source: str) -> dict[str, Any]:
     mean, std = ([float(value) for value in values] for values in (mean, std))
-    if len(mean) != len(std) or min(std) <= 0 or interpolation not in _PILLOW.values():
+    if len(mean) != len(std) or min(std) <= 0 or interpolation not in PILLOW.values():
         raise UserError(
             f"The description of pictures beside {source} is not understood: mean {mean}, std {std}, interpolation "
             f"{interpolation!r}."

@@ -95,14 +95,14 @@ def _local(path: Path, file: str | None) -> Source:
             raise UserError(f"--file={file} is for folders and repositories, but {path} is a file.")
         _check_readable(path.name)
         folder, chosen = path.parent, path.name
+        names = [p.name for p in folder.iterdir() if p.is_file()]
     else:
         if is_model_folder(path):
             raise UserError(f"{path} is a model folder already: use it as it is.")
         folder = path
-        names = [str(p.relative_to(path)) for p in sorted(path.rglob("*")) if p.is_file()]
+        names = [p.relative_to(path).as_posix() for p in sorted(path.rglob("*")) if p.is_file()]
         chosen = choose(names, file, str(path))
-    beside = [p.name for p in folder.iterdir() if p.is_file()]
-    return _read(str(path), chosen, beside, lambda name: folder / name, "")
+    return _read(str(path), chosen, names, lambda name: folder / name, "")
 
 
 def _read(name: str, file: str, names: Sequence[str], fetch: Callable[[str], Path], revision: str) -> Source:
@@ -114,7 +114,10 @@ def _read(name: str, file: str, names: Sequence[str], fetch: Callable[[str], Pat
     weights = fetch(file)
     shards: tuple[Path, ...] = ()
     if file.endswith(INDEX):
-        shard_names = sorted(set(_json(weights).get("weight_map", {}).values()))
+        weight_map = _json(weights).get("weight_map")
+        if not isinstance(weight_map, dict) or not all(_is_name(shard) for shard in weight_map.values()):
+            raise UserError(f"{weights} is no index of weights: its weight_map must name files beside it.")
+        shard_names = sorted(set(weight_map.values()))
         missing = [shard for shard in shard_names if not revision and not (weights.parent / shard).is_file()]
         if missing or not shard_names:
             raise UserError(f"{weights} names the files {', '.join(missing) or '(none)'}, which are not there.")
@@ -134,6 +137,10 @@ def _repository(source: str) -> str:
         f"There is no file or folder {source!r}, and it is no repository on the hub. Give a path, or an id such as "
         f"facebook/dinov2-small, or one of {', '.join(name for name, preset in PRESETS.items() if preset.hub)}."
     )
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and Path(value).name == value and "\\" not in value
 
 
 def _check_readable(name: str) -> None:

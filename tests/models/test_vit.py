@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import types
 
 import jax
 import jax.numpy as jnp
@@ -161,6 +162,28 @@ def test_attention_sees_only_the_valid_keys():
     np.testing.assert_allclose(got[0], attend(q[:1], k[:1, :3], v[:1, :3])[0], atol=1e-6)
     np.testing.assert_allclose(got[1], attend(q, k, v)[1], atol=1e-6)
     assert np.isfinite(attend(q, k, v, jnp.zeros((2, 7), bool))).all()
+
+
+def test_cudnn_is_asked_where_it_can_and_never_with_a_mask(monkeypatch):
+    """Its kernels take half precision and no mask by rows; no GPU is needed to see who is asked."""
+    asked = []
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "devices", lambda: [types.SimpleNamespace(device_kind="NVIDIA H200")])
+
+    def fused(q, k, v, *, implementation):
+        asked.append(implementation)
+        return v
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", fused)
+    q = jnp.ones((2, 5, 3, 8), jnp.bfloat16)
+    attend(q, q, q)
+    assert asked == ["cudnn"]
+    attend(q, q, q, jnp.ones((2, 5), bool))
+    attend(q.astype(jnp.float32), *[q.astype(jnp.float32)] * 2)
+    attend(q[..., :4], q[..., :4], q[..., :4])
+    monkeypatch.setattr(jax, "devices", lambda: [types.SimpleNamespace(device_kind="AMD Instinct MI300X")])
+    attend(q, q, q)
+    assert asked == ["cudnn"]
 
 
 def test_drop_path_skips_whole_branches_and_keeps_the_mean():

@@ -71,7 +71,7 @@ def test_enrolled_once_is_the_same_as_given_each_time(neutral):
 
 def test_thresholds_cannot_contradict_each_other():
     model = make()
-    model.pspi_head.thresholds.kernel[...] *= 1e3
+    model.pspi_head.threshold_steps.kernel[...] *= 1e3
     logits = np.asarray(model(images(0)).threshold_logits)
     assert logits.std(axis=0).min() > 1
     assert (np.diff(logits, axis=1) <= 0).all()

@@ -1,5 +1,6 @@
 """A hub without network: huggingface_hub itself, with its HTTP answered here as the real hub answers."""
 
+import hashlib
 import importlib
 
 import huggingface_hub
@@ -39,11 +40,18 @@ class Hub:
             revision = path.split("/revision/")[-1] if "/revision/" in path else "main"
             if revision not in ("main", "v1", COMMIT):
                 return _http.Response(404, headers={"X-Error-Code": "RevisionNotFound"})
-            siblings = [{"rfilename": name} for name in files]
+            siblings = [{"rfilename": name} | _large(name, data) for name, data in files.items()]
             return _http.Response(200, json={"id": repository, "sha": COMMIT, "siblings": siblings})
         name = path.split("/resolve/")[-1].split("/", 1)[1]
         headers = {"ETag": f'"{abs(hash(name))}"', "X-Repo-Commit": COMMIT, "Content-Length": str(len(files[name]))}
         return _http.Response(200, content=b"" if request.method == "HEAD" else files[name], headers=headers)
+
+
+def _large(name: str, data: bytes) -> dict:
+    """What the hub lists of a file that it keeps in its large file storage."""
+    if not name.endswith(".safetensors"):
+        return {}
+    return {"lfs": {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}}
 
 
 def cached(cache, repository: str, files: dict[str, bytes], commit: str = COMMIT) -> None:

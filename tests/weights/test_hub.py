@@ -34,6 +34,13 @@ def test_a_download_is_pinned_to_its_commit(hub):
     assert not any("config.json" in request for request in hub.asked)  # only what is asked for
 
 
+def test_a_damaged_file_in_the_cache_is_found_by_its_checksum(hub):
+    path = Snapshot.open("org/model").fetch("model.safetensors")
+    path.resolve().write_bytes(b"weightz")
+    with pytest.raises(UserError, match="is damaged.*Delete the file"):
+        Snapshot.open("org/model").fetch("model.safetensors")
+
+
 def test_what_was_downloaded_is_there_without_network(hub):
     Snapshot.open("org/model", "v1").fetch("model.safetensors")
     asked = len(hub.asked)

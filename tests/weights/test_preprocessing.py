@@ -76,3 +76,15 @@ def test_what_is_not_understood(change, message):
     vit = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 2, "size": 224}
     with pytest.raises(UserError, match=message):
         preprocessing({}, vit | change, None, "f")
+
+
+@pytest.mark.parametrize("described", [{"image_mean": None}, {"size": "big"}, {"size": []}, {"image_std": 3}])
+def test_what_is_not_understood_is_one_sentence(described):
+    with pytest.raises(UserError, match="beside f is not understood"):
+        preprocessing({}, {"image_mean": [0.5], "image_std": [0.5], "size": 8} | described, None, "f")
+
+
+def test_nothing_where_timm_keeps_it_and_sizes_as_lists():
+    assert preprocessing({"pretrained_cfg": None}, {}, None, "f")[1].startswith("nothing beside")
+    vit = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": [224, 224]}
+    assert preprocessing({}, vit, None, "f")[0]["size"] == 224

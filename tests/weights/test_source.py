@@ -26,6 +26,21 @@ def test_what_stands_beside_a_file_or_in_a_folder(folder, end):
     assert (found.config, found.preprocessor, found.revision) == ({"a": 1}, {"size": 8}, "")
 
 
+def test_what_stands_beside_a_file_in_a_folder_of_a_folder(folder, tmp_path_factory):
+    outer = tmp_path_factory.mktemp("outer")
+    folder.rename(outer / "sub")
+    found = find(str(outer))
+    assert found.weights == (outer / "sub" / "model.safetensors",) and found.config == {"a": 1}
+
+
+@pytest.mark.parametrize("shards", [["a"], {"x": 3}, {"x": "../other.safetensors"}, None])
+def test_an_index_names_files_beside_it(folder, shards):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+    with pytest.raises(UserError, match="weight_map must name files beside it"):
+        find(str(folder))
+
+
 def test_shards(folder):
     (folder / "model.safetensors").unlink()
     for i in (1, 2):
