@@ -79,9 +79,10 @@ class FrameSource:
 
 
 def _find(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
-    """The builder of an already built data set; its generating code need not be importable."""
+    """The builder of an already built data set, as its own files describe it, even where the code is at hand that
+    generates the like: that may be of another version."""
     try:
-        builder = tfds.builder(name, data_dir=data_dir)
+        builder = tfds.core.read_only_builder.builder_from_files(name, data_dir=data_dir)
         built = bool(builder.info.splits)
     except ValueError:  # DatasetNotFoundError, or an unknown config of a known data set: thousands of lines of names
         built = False

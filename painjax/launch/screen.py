@@ -22,7 +22,7 @@ class Screen:
         self._out, self._err, self._terminal = out, err, err.isatty()
         self._bar = ""
         self._lock = threading.Lock()
-        self._last: dict[int, deque[str]] = {}
+        self._last: dict[tuple[int, bool], deque[str]] = {}
 
     def say(self, text: str) -> None:
         """A line of the launcher itself."""
@@ -30,7 +30,7 @@ class Screen:
 
     def copy(self, rank: int, stream: io.BufferedReader, to_stdout: bool) -> None:
         """Shows what process `rank` writes, until it has closed `stream`."""
-        last = self._last.setdefault(rank, deque(maxlen=_REMEMBERED_LINES))
+        last = self._last.setdefault((rank, to_stdout), deque(maxlen=_REMEMBERED_LINES))
         for line in _lines(stream):
             if bar := _BAR.match(line):
                 self._draw(f"[{rank}] {bar.group().rstrip()}")
@@ -41,8 +41,8 @@ class Screen:
             self._line(f"[{rank}] {line}", self._out if to_stdout else self._err)
 
     def last_lines(self, rank: int) -> list[str]:
-        """The last lines of process `rank`, bars left out."""
-        return list(self._last.get(rank, ()))
+        """The last lines of process `rank`, bars left out; those to stderr, which say why it failed, at the end."""
+        return [line for to_stdout in (True, False) for line in self._last.get((rank, to_stdout), ())]
 
     def close(self) -> None:
         """Ends the line of the bar."""
