@@ -10,6 +10,12 @@ from ml_collections import ConfigDict, config_flags
 
 from painjax.errors import UserError
 
+# What running the file of an experiment may raise, beside what reading it does.
+_OF_ITS_CODE = (
+    *(flags.Error, OSError, ImportError, SyntaxError),
+    *(ArithmeticError, AttributeError, LookupError, NameError, TypeError),
+)
+
 
 def load_config(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
     """The experiment of `path`, changed by flags of the form `--config.model.width=384`.
@@ -33,11 +39,11 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
         sys.path.append(root)
     try:
         base = _parse([f"--config={path}"])
-    except (flags.Error, OSError, ImportError, SyntaxError) as error:
+    except _OF_ITS_CODE as error:
         # The text may hold the traceback of the file's own code; its last line says what is wrong.
-        raise UserError(
-            f"The experiment {path} cannot be made: {str(error).strip().splitlines()[-1].strip()}"
-        ) from error
+        kind = "" if isinstance(error, flags.Error) else f"{type(error).__name__}: "
+        why = (str(error).strip().splitlines() or ["no reason given"])[-1].strip()
+        raise UserError(f"The experiment {path} cannot be made: {kind}{why}") from error
     for flag in overrides:
         _check_key(base, flag)
     try:

@@ -72,6 +72,14 @@ def test_a_wrong_experiment_is_named(experiment):
         load_config(str(experiment.parent / "nothing.py"))
     with pytest.raises(UserError, match="Unknown variant 'small'"):
         load_config(f"{experiment}:small")
+    for code, named in (
+        ("{}['nothing']", "KeyError: 'nothing'"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("no_name", "no_name"),
+    ):
+        experiment.write_text(f"def get_config():\n    return {code}")
+        with pytest.raises(UserError, match=named):
+            load_config(str(experiment))
     experiment.write_text("import no_such_package")
     with pytest.raises(UserError, match="no_such_package"):
         load_config(str(experiment))
