@@ -29,7 +29,7 @@ from painjax import pretrained
 from painjax.errors import UserError
 from painjax.model_folder import ModelFolder, build_model, is_model_folder, read_model_folder
 from painjax.models import lora
-from painjax.models.vitpain import ViTPain
+from painjax.models.vitpain import ViTPain, ViTPainConfig
 from painjax.state import TrainState, model_outline, place
 
 _FOLDER = "checkpoints"
@@ -146,14 +146,22 @@ def read_config(workdir: str | os.PathLike) -> ConfigDict:
 
     Raises:
       FileNotFoundError: if no training has been started there.
-      UserError: if it is a model folder that cannot be read.
+      UserError: if it cannot be read, or describes no model of this version.
     """
     if is_model_folder(workdir):
         return _folder_config(read_model_folder(workdir))
     path = Path(workdir) / "config.json"
     if not path.exists():
         raise FileNotFoundError(_no_checkpoint(workdir, f"it has no {path.name}"))
-    return ConfigDict(json.loads(path.read_text()))
+    try:
+        config = ConfigDict(json.loads(path.read_text()))
+        ViTPainConfig(**config.model)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} describes no model of this version of PainJAX: {error} Train it again, or use the version that "
+            "trained it."
+        ) from error
+    return config
 
 
 def restore_model(workdir: str | os.PathLike) -> tuple[ViTPain, ConfigDict, int]:

@@ -124,8 +124,8 @@ def test_a_folder_without_a_model_says_how_to_get_one(tmp_path):
     for function in (read_config, restore_model, best_step):
         with pytest.raises(FileNotFoundError, match="painjax train --config"):
             function(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({"seed": 1}))
-    assert read_config(tmp_path).seed == 1
+    (tmp_path / "config.json").write_text(teacher.get_config("test").to_json())
+    assert read_config(tmp_path).seed == 0
     with pytest.raises(FileNotFoundError, match="no checkpoints"):
         restore_model(tmp_path)
 
@@ -183,3 +183,13 @@ def test_a_damaged_model_folder_is_refused(tmp_path):
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
     with pytest.raises(UserError, match="has changed since it was written"):
         restore_model(tmp_path / "model")
+
+
+@pytest.mark.parametrize(("field", "value"), [("remat", True), ("bag_of_words", 3)])
+def test_a_run_of_another_version_is_one_sentence(tmp_path, field, value):
+    config = json.loads(teacher.get_config("test").to_json())
+    config["model"][field] = value
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for function in (read_config, restore_model):
+        with pytest.raises(UserError, match=f"config.json describes no model of this version.*{field}.*Train it again"):
+            function(tmp_path)
