@@ -185,7 +185,7 @@ def test_a_damaged_model_folder_is_refused(tmp_path):
         restore_model(tmp_path / "model")
 
 
-@pytest.mark.parametrize(("field", "value"), [("remat", True), ("bag_of_words", 3)])
+@pytest.mark.parametrize(("field", "value"), [("remat", "always"), ("bag_of_words", 3)])
 def test_a_run_of_another_version_is_one_sentence(tmp_path, field, value):
     config = json.loads(teacher.get_config("test").to_json())
     config["model"][field] = value
