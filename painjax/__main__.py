@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from painjax import console
 from painjax.errors import UserError
 
 DONE, SOME_FAILED, USER_MISTAKE, INTERRUPTED, STOPPED = 0, 1, 2, 130, 143  # as a shell reports SIGINT and SIGTERM
+
+_GRACE_S = 3.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,8 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = SOME_FAILED
     if _joined() and status not in (DONE, STOPPED):
         # At its exit JAX would wait minutes for the other processes of the job, which wait for this one's results.
+        # They find the same mistake, and need a moment to say so before JAX aborts them for the loss of this one.
         sys.stdout.flush()
         sys.stderr.flush()
+        time.sleep(_GRACE_S)
         os._exit(status)
     return status
 

@@ -60,6 +60,7 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: str | os.PathLike, keep: int = 2):
+        _remove_unfinished(Path(workdir) / _FOLDER)
         _set_aside_unscored(Path(workdir) / _FOLDER)
         policies = [
             checkpoint_managers.LatestN(keep),
@@ -68,7 +69,6 @@ class Checkpoints:
         self._manager = _manager(
             workdir,
             create=True,
-            cleanup_tmp_directories=True,
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
         )
         self._stop = threading.Event()
@@ -283,6 +283,14 @@ def _manager(workdir: str | os.PathLike, **options: Any) -> ocp.CheckpointManage
             "position": ocp.JsonCheckpointHandler(),
         },
     )
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Removes what a save left that was broken off. Orbax would do so in a thread of its own, which complains when the
+    process ends soon after."""
+    if jax.process_index() == 0:
+        for unfinished in folder.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _set_aside_unscored(folder: Path) -> None:
