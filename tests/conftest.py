@@ -48,6 +48,19 @@ if not flags.FLAGS.is_parsed():
     flags.FLAGS(["pytest"])  # grain's workers read absl flags
 
 
+# They start processes of their own, for which JAX has time limits (30 s to meet each other) that a busy machine exceeds.
+_JOBS = {
+    *("test_slurm.py", "test_local.py", "test_colab.py", "test_multiprocess.py", "test_end_to_end.py"),
+    *("test_train.py", "test_train_lora.py", "test_bench.py", "test_torch_child.py"),
+}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.name in _JOBS:
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of test data that stands beside the project: face geometry and golden vectors."""
