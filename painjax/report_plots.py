@@ -14,7 +14,20 @@ from painjax.metrics import Predictions
 from painjax.pspi import PSPI_MAX
 
 # Readable on white and on black.
-COLOURS = ("#3b82c4", "#e07b39", "#3a9d6e", "#9067c6", "#c4547d", "#a58a2c", "#2fa3a8", "#d05a4e", "#7d8fd0", "#9a7b63")
+COLOURS = (
+    "#3b82c4",
+    "#e07b39",
+    "#3a9d6e",
+    "#9067c6",
+    "#c4547d",
+    "#a58a2c",
+    "#2fa3a8",
+    "#d05a4e",
+    "#7d8fd0",
+    "#9a7b63",
+    "#7fa03c",
+    "#6f7f90",
+)
 BASELINE = "#8a8f98"
 _INK = "#010203"  # stands for the text colour of the page
 _STYLE = {
