@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data_gen import gl_objects, shading
+from data_gen import gl_objects, hair_shading
 from data_gen.textures import HairMesh
 
 HAIR_VALUE = -1.0  # what hair writes into a field, where heads write 0..1
@@ -18,7 +18,7 @@ class HairDrawing:
     def __init__(self, gl, template: np.ndarray):
         self._gl, self._template = gl, template
         self._hair: HairMesh | None = None
-        self._program = gl_objects.program(gl, shading.HAIR_VERTEX, shading.HAIR_FRAGMENT)
+        self._program = gl_objects.program(gl, hair_shading.HAIR_VERTEX, hair_shading.HAIR_FRAGMENT)
         self._texture = gl.glGenTextures(1)
         self._positions, self._attributes, self._nodes = (gl_objects.buffer(gl, np.zeros(4, np.float32)) for _ in "pan")
         self._indices, self._field_indices = gl.glGenBuffers(2)

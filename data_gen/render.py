@@ -12,7 +12,7 @@ import os
 import numpy as np
 import scipy.sparse
 
-from data_gen import gl_objects, lighting, shading, visibility
+from data_gen import field_shading, gl_objects, lighting, shading, visibility
 from data_gen.camera import Camera
 from data_gen.face_models import MATERIALS, Topology
 from data_gen.hair_drawing import HAIR_VALUE, HairDrawing
@@ -69,12 +69,13 @@ class Renderer:
 
         gl = self._gl
         self._color_program = gl_objects.program(gl, shading.COLOR_VERTEX, shading.COLOR_FRAGMENT)
-        self._field_program = gl_objects.program(gl, shading.FIELD_VERTEX, shading.FIELD_FRAGMENT)
-        self._moving = gl_objects.buffer(gl, np.zeros((len(corners), 6), np.float32))  # position, normal
+        self._field_program = gl_objects.program(gl, field_shading.FIELD_VERTEX, field_shading.FIELD_FRAGMENT)
+        self._moving = gl_objects.buffer(gl, np.zeros((len(corners), 8), np.float32))  # position, normal, wrinkle
         self._color_array = gl.glGenVertexArrays(1)
         gl.glBindVertexArray(self._color_array)
-        gl_objects.attribute(gl, self._moving, 0, 3, stride=24)
-        gl_objects.attribute(gl, self._moving, 1, 3, stride=24, offset=12)
+        gl_objects.attribute(gl, self._moving, 0, 3, stride=32)
+        gl_objects.attribute(gl, self._moving, 1, 3, stride=32, offset=12)
+        gl_objects.attribute(gl, self._moving, 4, 2, stride=32, offset=24)
         gl_objects.attribute(gl, gl_objects.buffer(gl, topology.uvs[corners[:, 1]].astype(np.float32)), 2, 2)
         self._visibility = gl_objects.buffer(gl, np.zeros((len(corners), 4), np.float32))
         gl_objects.attribute(gl, self._visibility, 3, 4)
@@ -92,7 +93,7 @@ class Renderer:
         self._color_target = gl_objects.target(gl, size * SUPERSAMPLING, gl.GL_RGBA8)
         self._resolved = gl_objects.target(gl, size, gl.GL_RGBA8)
         self._field_target = gl_objects.target(gl, size, gl.GL_RG32F)
-        self._textures = gl.glGenTextures(2)  # albedo and roughness; surface
+        self._textures = gl.glGenTextures(3)  # albedo and roughness; surface; wrinkles
         self._hair = HairDrawing(gl, topology.template)
         gl.glEnable(gl.GL_DEPTH_TEST)
         gl.glClearColor(0, 0, 0, 0)
@@ -126,13 +127,16 @@ class Renderer:
         surface = np.full((size, size, 4), (128, 128, 255, 255), np.uint8)
         if texture.surface is not None:
             surface[..., :3] = texture.surface
+        wrinkles = np.full((1, 1, 4), (128, 128, 0, 0), np.uint8) if texture.wrinkles is None else texture.wrinkles
         for name, texels, layout in (
             (self._textures[0], np.dstack([texture.albedo, roughness]), gl.GL_SRGB8_ALPHA8),
             (self._textures[1], surface, gl.GL_RGBA8),
+            (self._textures[2], wrinkles, gl.GL_RGBA8),
         ):
             gl.glBindTexture(gl.GL_TEXTURE_2D, name)
             texels = np.ascontiguousarray(texels[::-1])  # v runs up
-            gl.glTexImage2D(gl.GL_TEXTURE_2D, 0, layout, size, size, 0, gl.GL_RGBA, gl.GL_UNSIGNED_BYTE, texels)
+            side = len(texels)
+            gl.glTexImage2D(gl.GL_TEXTURE_2D, 0, layout, side, side, 0, gl.GL_RGBA, gl.GL_UNSIGNED_BYTE, texels)
             gl.glGenerateMipmap(gl.GL_TEXTURE_2D)
             gl.glTexParameteri(gl.GL_TEXTURE_2D, gl.GL_TEXTURE_MIN_FILTER, gl.GL_LINEAR_MIPMAP_LINEAR)
             gl.glTexParameteri(gl.GL_TEXTURE_2D, gl.GL_TEXTURE_MAG_FILTER, gl.GL_LINEAR)
@@ -140,7 +144,14 @@ class Renderer:
         self._exposure = texture.exposure
         self._hair.set(texture.hair)
 
-    def color(self, vertices: np.ndarray, camera: Camera, light: Light, background: np.ndarray) -> np.ndarray:
+    def color(
+        self,
+        vertices: np.ndarray,
+        camera: Camera,
+        light: Light,
+        background: np.ndarray,
+        wrinkles: np.ndarray | None = None,
+    ) -> np.ndarray:
         """A picture.
 
         Args:
@@ -148,6 +159,7 @@ class Renderer:
           camera: of this renderer's size.
           light: directions in the camera's frame.
           background: (S, S, 3) uint8, behind the head.
+          wrinkles: (V, 2) 0..1, how deep the two sets of expression wrinkles are at each vertex; None: no wrinkles.
 
         Returns:
           (S, S, 3) uint8 sRGB, silhouettes antialiased against the background.
@@ -157,13 +169,15 @@ class Renderer:
         """
         gl = self._begin(camera)
         vertices = self._displaced(vertices)
-        moving = np.concatenate([vertices, self._normals(vertices)], 1)[self._corner_vertex]  # [C, 6]
+        depth = np.zeros((len(vertices), 2), np.float32) if wrinkles is None else wrinkles
+        moving = np.concatenate([vertices, self._normals(vertices), depth], 1)[self._corner_vertex]  # [C, 8]
         gl_objects.update(gl, self._moving, moving)
         gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, self._color_target)
         gl.glUseProgram(self._color_program)
         rig, fine = lighting.rig(light, camera), self.size * SUPERSAMPLING
         gl_objects.light(gl, self._color_program, rig, camera, self._exposure)
         gl_objects.bind_texture(gl, self._color_program, "surface_map", 1, self._textures[1])
+        gl_objects.bind_texture(gl, self._color_program, "wrinkle_map", 2, self._textures[2])
         gl_objects.bind_texture(gl, self._color_program, "albedo_map", 0, self._textures[0])
         self._draw(self._color_array, self._color_program, _world_to_clip(camera), fine)
         self._hair.color(

@@ -1,4 +1,4 @@
-"""The shaders: how light meets skin, eyes, hair and cloth, and how a per-vertex field becomes pixels.
+"""Shaders of the head: how light meets skin, eyes, teeth and cloth.
 
 Skin is lit by a wrapped diffuse term that is wider for red than for green and blue (light that entered the skin
 leaves a few millimetres away; after Jimenez et al., "Separable Subsurface Scattering", 2015, and the pre-integrated
@@ -6,31 +6,26 @@ skin of Penner & Borshukov, 2011), and by two GGX lobes for its oily film. Shado
 vertex knows to first order from which directions the head's own shape hides the light (`visibility.py`).
 """
 
-_FILM = """
-vec3 developed(vec3 linear) {
-    // the shoulder of film: highlights roll off instead of clipping; then the sRGB curve
-    vec3 above = max(linear - 0.6, 0.0);
-    linear = min(linear, vec3(0.6)) + 0.4 * (1.0 - exp(-above / 0.4));
-    vec3 curve = 1.055 * pow(max(linear, 1e-5), vec3(1.0 / 2.4)) - 0.055;
-    return mix(12.92 * linear, curve, step(0.0031308, linear));
-}
-"""
+from data_gen.film import FILM
 
 COLOR_VERTEX = """#version 330 core
 layout(location = 0) in vec3 position;   // mm, world
 layout(location = 1) in vec3 normal;
 layout(location = 2) in vec2 uv;
 layout(location = 3) in vec4 visibility; // visibility of direction d = x + yzw . d
+layout(location = 4) in vec2 wrinkle;    // how deep the two sets of expression wrinkles are here, 0..1
 uniform mat4 world_to_clip;
 out vec3 v_position;
 out vec3 v_normal;
 out vec2 v_uv;
 out vec4 v_visibility;
+out vec2 v_wrinkle;
 void main() {
     v_position = position;
     v_normal = normal;
     v_uv = uv;
     v_visibility = visibility;
+    v_wrinkle = wrinkle;
     gl_Position = world_to_clip * vec4(position, 1.0);
 }
 """
@@ -41,8 +36,10 @@ in vec3 v_position;
 in vec3 v_normal;
 in vec2 v_uv;
 in vec4 v_visibility;
+in vec2 v_wrinkle;
 uniform sampler2D albedo_map;   // rgb: albedo, decoded from sRGB; a: roughness
 uniform sampler2D surface_map;  // rg: normal in tangent space; b: subsurface scattering (1 skin, 0 none)
+uniform sampler2D wrinkle_map;  // rg: slopes of the full wrinkles; b: their darkness; a: which set, 0 first, 1 second
 uniform vec3 eye;               // camera, mm
 uniform vec3 light_direction[3];
 uniform vec3 light_color[3];
@@ -51,7 +48,7 @@ uniform vec3 ambient_down;
 uniform float exposure;
 out vec4 color;
 """
-    + _FILM
+    + FILM
     + """
 const float PI = 3.14159265;
 
@@ -85,10 +82,15 @@ void main() {
     float roughness = max(material.a, 0.08);
     float skin = surface.b;
 
+    vec4 wrinkle = texture(wrinkle_map, v_uv);
+    float depth = mix(v_wrinkle.x, v_wrinkle.y, wrinkle.a);
+    // blood and shadow gather in a furrow: blue and green go first
+    albedo *= exp(-depth * wrinkle.b * vec3(0.55, 0.95, 1.05));
+
     vec3 smooth_n = normalize(v_normal);
     vec3 to_eye = normalize(eye - v_position);
     if (!gl_FrontFacing) smooth_n = -smooth_n;
-    vec3 n = bumped(smooth_n, surface.rg * 2.0 - 1.0);
+    vec3 n = bumped(smooth_n, surface.rg * 2.0 - 1.0 + depth * (wrinkle.rg * 2.0 - 1.0));
     float n_v = clamp(dot(n, to_eye), 0.05, 1.0);
     vec3 wrap = skin * vec3(0.30, 0.10, 0.05);
 
@@ -118,98 +120,6 @@ void main() {
     vec3 linear = exposure * (albedo * (diffuse + ambient) + gloss + mirrored * rim);
 
     color = vec4(developed(linear), 1.0);
-}
-"""
-)
-
-FIELD_VERTEX = """#version 330 core
-layout(location = 0) in vec3 position;
-layout(location = 1) in float value;
-uniform mat4 world_to_clip;
-out float v_value;
-out float v_depth;
-void main() {
-    v_value = value;
-    gl_Position = world_to_clip * vec4(position, 1.0);
-    v_depth = gl_Position.w; // mm along the optical axis
-}
-"""
-
-FIELD_FRAGMENT = """#version 330 core
-in float v_value;
-in float v_depth;
-out vec4 field;
-void main() { field = vec4(v_value, v_depth, 0.0, 1.0); }
-"""
-
-HAIR_VERTEX = """#version 330 core
-layout(location = 0) in vec3 position;
-layout(location = 1) in vec3 normal;
-layout(location = 2) in vec3 strand;   // direction from root to tip
-layout(location = 3) in vec2 uv;       // around the head, along the strand
-layout(location = 4) in vec2 shell;    // density below which nothing grows here; light that gets here
-uniform mat4 world_to_clip;
-out vec3 v_position;
-out vec3 v_normal;
-out vec3 v_strand;
-out vec2 v_uv;
-out vec2 v_shell;
-void main() {
-    v_position = position;
-    v_normal = normal;
-    v_strand = strand;
-    v_uv = uv;
-    v_shell = shell;
-    gl_Position = world_to_clip * vec4(position, 1.0);
-}
-"""
-
-# Kajiya & Kay, "Rendering fur with three dimensional textures" (1989), with the two shifted highlights of Marschner et
-# al. (2003) as Scheuermann (2004) approximates them.
-HAIR_FRAGMENT = (
-    """#version 330 core
-in vec3 v_position;
-in vec3 v_normal;
-in vec3 v_strand;
-in vec2 v_uv;
-in vec2 v_shell;
-uniform sampler2D strand_map;  // rgb: square root of the linear colour; a: square root of density
-uniform vec3 eye;
-uniform vec3 light_direction[3];
-uniform vec3 light_color[3];
-uniform vec3 ambient_up;
-uniform vec3 ambient_down;
-uniform float exposure;
-out vec4 color;
-"""
-    + _FILM
-    + """
-float highlight(vec3 t, vec3 h, float power) {
-    float along = dot(t, h);
-    return pow(max(1.0 - along * along, 0.0), 0.5 * power);
-}
-
-void main() {
-    vec4 texel = texture(strand_map, v_uv);
-    float alpha = smoothstep(v_shell.x - 0.05, v_shell.x + 0.12, texel.a * texel.a);
-    if (alpha < 0.06) discard;
-    vec3 albedo = texel.rgb * texel.rgb;
-    float light = v_shell.y * (0.55 + 0.75 * texel.a * texel.a);
-    vec3 to_eye = normalize(eye - v_position);
-    vec3 n = normalize(v_normal);
-    float inside = dot(n, to_eye) < 0.0 ? 0.35 : 1.0; // the far side of a curtain of hair lies in its own shade
-    vec3 t = normalize(v_strand + n * (texel.a - 0.75) * 0.35);
-    vec3 sum = mix(ambient_down, ambient_up, 0.5 + 0.5 * n.y) * albedo * 0.8;
-    for (int i = 0; i < 3; ++i) {
-        vec3 l = light_direction[i];
-        float across = dot(t, l);
-        float facing = smoothstep(-0.45, 0.7, dot(n, l));
-        vec3 h = normalize(l + to_eye);
-        vec3 gloss = (vec3(0.006) + 0.08 * albedo) * highlight(normalize(t + 0.06 * n), h, 80.0)
-                   + 0.6 * sqrt(albedo) * albedo * highlight(normalize(t - 0.12 * n), h, 14.0);
-        sum += light_color[i] * facing * (0.6 * albedo * sqrt(max(1.0 - across * across, 0.0)) + gloss);
-    }
-    color = vec4(developed(exposure * sum * light * inside), alpha);
 }
 """
 )
