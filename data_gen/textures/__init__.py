@@ -39,7 +39,7 @@ class Texture:
       albedo: (T, T, 3) uint8 sRGB; row 0 is the top of the atlas (v = 1).
       roughness: (T, T) uint8, 255 is fully matt; None: everywhere that of skin.
       surface: (T, T, 3) uint8; r, g: slope of the surface along u and v, 128 flat; b: subsurface scattering, 255 skin.
-      wrinkles: (T, T, 4) uint8; expression wrinkles at full depth: slopes like those of `surface`, darkness, and which of
+      wrinkles: (T, T, 4) uint8; expression wrinkles at full depth: slopes as in `surface`, darkness, and which of
         the two sets (0 first, 255 second) a texel belongs to; how deep they are is the frame's to say; None: none.
       displacement: (V, 3) float32 mm added to the vertices: how clothes stand off the skin; None: nowhere.
       hair: hair that stands off the head; None: what there is, is painted.
