@@ -1,0 +1,109 @@
+"""Finished identities on disk, so that a build that was killed does not render them again.
+
+A build writes its records only when all examples are there; until then every finished identity lies in a file of its
+own. The folder's name says what shaped the examples, and a build with other settings or of another version looks
+elsewhere. The files hold plain arrays, and reading them executes nothing.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_DAMAGE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile)
+_SEPARATOR = "/"
+_KEYS = "key"  # the column of the examples' names; no field of an example is called so
+
+Frames = list[tuple[str, dict[str, Any]]]
+
+
+def folder(parent: Path, settings: Mapping[str, Any]) -> Path:
+    """Where the identities of a build with these settings (fit for JSON) are kept, below `parent`."""
+    text = json.dumps(settings, sort_keys=True)
+    return parent / f"unfinished_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def save(where: Path, identity: int, frames: Frames) -> None:
+    """Keeps the examples of one identity: [(key, example)], an example being a nested dict of arrays, numbers, text and
+    bytes, the same fields in each."""
+    where.mkdir(parents=True, exist_ok=True)
+    path = _path(where, identity)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    rows = [{_KEYS: key} | _flat(example) for key, example in frames]
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, **{name: value for field in rows[0] for name, value in _column(field, rows).items()})
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(where: Path, identity: int) -> Frames | None:
+    """The examples of an identity as `save` was given them, numbers as NumPy scalars; None if there are none.
+
+    A damaged file (full disk, power loss) counts as none, and a warning says so.
+    """
+    path = _path(where, identity)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            columns = {name: file[name] for name in file.files}
+        return _frames(columns)
+    except FileNotFoundError:
+        return None
+    except _DAMAGE as error:
+        logging.warning("%s is damaged (%s) and is made again.", path, error)
+        return None
+
+
+def count(where: Path) -> int:
+    """How many identities are kept."""
+    return len(list(where.glob("*.npz")))
+
+
+def _path(where: Path, identity: int) -> Path:
+    return where / f"{identity:08d}.npz"
+
+
+def _flat(example: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in example.items():
+        nested = isinstance(value, Mapping)
+        flat |= _flat(value, f"{prefix}{name}{_SEPARATOR}") if nested else {prefix + name: value}
+    return flat
+
+
+def _column(field: str, rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    values = [row[field] for row in rows]
+    if isinstance(values[0], bytes):  # an array of bytes would lose zeros at their ends
+        ends = np.cumsum([len(value) for value in values])
+        return {f"{field}.bytes": np.frombuffer(b"".join(values), np.uint8), f"{field}.ends": ends}
+    return {field: np.array(values)}
+
+
+def _frames(columns: dict[str, np.ndarray]) -> Frames:
+    rows: list[dict[str, Any]] = [{} for _ in columns[_KEYS]]
+    for name, column in columns.items():
+        field, _, part = name.partition(".")
+        if part == "ends":
+            continue
+        if part == "bytes":
+            starts = np.concatenate([[0], columns[f"{field}.ends"]])
+            blob = column.tobytes()
+            if starts[-1] != len(blob):
+                raise ValueError(f"{field} has {len(blob)} bytes; expected {starts[-1]}")
+            column = [blob[start:end] for start, end in zip(starts[:-1], starts[1:], strict=True)]
+        for row, value in zip(rows, column, strict=True):
+            _nest(row, field.split(_SEPARATOR), str(value) if isinstance(value, np.str_) else value)
+    return [(row.pop(_KEYS), row) for row in rows]
+
+
+def _nest(example: dict[str, Any], path: list[str], value: Any) -> None:
+    for name in path[:-1]:
+        example = example.setdefault(name, {})
+    example[path[-1]] = value

@@ -1,0 +1,45 @@
+"""What must be there before a long build starts: a folder that can be written, and room for the data."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+# Of the built data sets: a frame's pictures, planes and labels take about so much, by pixels and without them.
+BYTES_PER_PIXEL = 1.0
+BYTES_PER_FRAME = 3000
+COPIES = 3  # finished identities, the writer's buckets, the records
+
+
+def needed_bytes(frames: int, image_size: int) -> int:
+    """Disk space that a build of `frames` pictures of `image_size` pixels a side takes at its height, in bytes."""
+    return COPIES * frames * int(BYTES_PER_FRAME + BYTES_PER_PIXEL * image_size**2)
+
+
+def check_output(directory: Path, frames: int, image_size: int) -> None:
+    """Refuses to start a build that could not end.
+
+    Args:
+      directory: where the data set goes; it need not exist.
+      frames: number of examples.
+      image_size: side of their pictures in pixels.
+
+    Raises:
+      PermissionError: if nothing can be written there.
+      OSError: if there is not enough room; the message has the estimate.
+    """
+    existing = next(folder for folder in (directory, *directory.absolute().parents) if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise PermissionError(
+            f"The data set cannot be written to {directory}: {existing} refuses new files ({error.strerror}). Name "
+            "another folder with --data_dir, or make this one writable."
+        ) from error
+    needed, free = needed_bytes(frames, image_size), shutil.disk_usage(existing).free
+    if free < needed:
+        raise OSError(
+            f"Too little room in {existing} for {frames:,} frames of {image_size} pixels: the build takes about "
+            f"{needed / 1e9:.1f} GB, a third of it for good, and {free / 1e9:.1f} GB are free. Make room, or name "
+            "another folder with --data_dir."
+        )

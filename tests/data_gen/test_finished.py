@@ -1,0 +1,91 @@
+"""Finished identities survive the process, and nothing that is damaged is taken for one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from data_gen import finished
+
+
+def frames(n=3):
+    return [
+        (
+            f"000007_{i:02d}_0",
+            {
+                "image": bytes([255, 216, i, 0, 0]) + b"\0" * i,  # ends with zeros, of another length each
+                "heatmap": b"" if i == 1 else b"png",
+                "aus": np.arange(6, dtype=np.float32) + i,
+                "pspi": np.float32(i) / 3,
+                "landmarks_visible": np.array([True, i == 1]),
+                "identity": {"id": 7, "age_group": 2},
+                "view": {"id": i, "yaw": -35.125},
+                "seed": 2**64 - 1 - i,
+                "generator_version": "2.0.0",
+            },
+        )
+        for i in range(n)
+    ]
+
+
+def test_what_is_loaded_is_what_was_saved(tmp_path):
+    finished.save(tmp_path, 7, frames())
+    loaded = finished.load(tmp_path, 7)
+    assert [key for key, _ in loaded] == [key for key, _ in frames()]
+    for (_, got), (_, expected) in zip(loaded, frames(), strict=True):
+        np.testing.assert_equal(got, expected)
+        assert got["image"] == expected["image"] and isinstance(got["image"], bytes)
+        assert got["aus"].dtype == np.float32 and got["pspi"].dtype == np.float32
+        assert int(got["seed"]) == expected["seed"]
+        assert isinstance(got["generator_version"], str)
+    assert finished.count(tmp_path) == 1 and [p.name for p in tmp_path.iterdir()] == ["00000007.npz"]
+
+
+def test_an_identity_that_is_not_there(tmp_path):
+    assert finished.load(tmp_path / "nowhere", 0) is None
+    assert finished.count(tmp_path / "nowhere") == 0
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 no zip", None])
+def test_a_damaged_file_is_none_and_said_to_be(tmp_path, caplog, damage):
+    finished.save(tmp_path, 7, frames())
+    path = tmp_path / "00000007.npz"
+    path.write_bytes(path.read_bytes()[:-200] if damage is None else damage)
+    assert finished.load(tmp_path, 7) is None
+    assert str(path) in caplog.text and "made again" in caplog.text
+
+
+def test_no_pickle_is_read(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    np.savez(tmp_path / "00000007.npz", key=np.array([Evil()], object))
+    assert finished.load(tmp_path, 7) is None
+    assert not (tmp_path / "executed").exists()
+
+
+def test_other_settings_other_folder(tmp_path):
+    first = finished.folder(tmp_path, {"size": 64, "version": "2.0.0"})
+    assert first == finished.folder(tmp_path, {"version": "2.0.0", "size": 64})
+    assert first != finished.folder(tmp_path, {"version": "2.0.1", "size": 64})
+
+
+def test_a_process_killed_while_saving_leaves_whole_files_only(tmp_path):
+    code = (
+        "import itertools, pathlib, sys, numpy as np; from data_gen import finished\n"
+        "for i in itertools.count(): finished.save(pathlib.Path(sys.argv[1]), i, [('k', {'image': bytes(10**6)})])"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    deadline = time.monotonic() + 60
+    while finished.count(tmp_path) < 5 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = finished.count(tmp_path)
+    assert kept >= 5
+    assert all(finished.load(tmp_path, i)[0][1]["image"] == bytes(10**6) for i in range(kept))

@@ -1,0 +1,29 @@
+"""A build that could not end does not begin."""
+
+import collections
+
+import pytest
+
+from data_gen import preflight
+
+Usage = collections.namedtuple("Usage", "total used free")
+
+
+def test_a_folder_that_is_not_there_yet(tmp_path):
+    preflight.check_output(tmp_path / "not" / "there" / "yet", frames=33, image_size=64)
+    assert not list(tmp_path.iterdir())
+
+
+def test_too_little_room_names_estimate_and_free_space(tmp_path, monkeypatch):
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: Usage(0, 0, 2_000_000_000))
+    with pytest.raises(OSError, match=r"82,500 frames of 512 pixels.* about 65\.\d GB, .* 2\.0 GB are free") as refused:
+        preflight.check_output(tmp_path, frames=82_500, image_size=512)
+    assert str(tmp_path) in str(refused.value)
+    preflight.check_output(tmp_path, frames=2_000, image_size=224)
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(PermissionError, match="cannot be written.*--data_dir"):
+        preflight.check_output(file / "data", frames=1, image_size=64)
