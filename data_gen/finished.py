@@ -51,8 +51,8 @@ def load(where: Path, identity: int) -> Frames | None:
     """
     path = _path(where, identity)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            columns = {name: file[name] for name in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            columns = {name: arrays[name] for name in arrays.files}
         return _frames(columns)
     except FileNotFoundError:
         return None
