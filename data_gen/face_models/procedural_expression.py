@@ -57,10 +57,41 @@ _PULLS = {
         (27, -71, 80, 9, 8, 16, 6.0, 5.0, -2.5),
         (37, -40, 75, 11, 11, 16, 1.0, 3.2, 2.4),
     ),
+    "browInnerUp": (  # frontalis, inner part
+        (13, 20, 90, 10, 8, 16, 0.0, 5.5, 0.4),
+        (14, 38, 90, 14, 12, 18, 0.0, 3.4, 0.0),
+    ),
+    "browOuterUp": (  # frontalis, outer part
+        (42, 19, 77, 12, 8, 16, 0.0, 5.0, 0.6),
+        (40, 38, 76, 15, 12, 18, 0.0, 3.0, 0.0),
+    ),
+    "eyeWide": ((31, 12, 82, 11, 4, 12, 0.0, 0.6, -0.4),),  # levator palpebrae; the lids are moved by LID_SHARES
+    "mouthFrown": (  # depressor anguli oris
+        (27, -72, 80, 9, 7, 16, 0.8, -5.6, -1.0),
+        (28, -86, 76, 8, 8, 14, 0.6, -2.4, 0.8),
+    ),
+    "mouthStretch": (  # risorius
+        (27, -72, 80, 11, 10, 16, 6.0, -1.2, -3.0),
+        (40, -70, 66, 9, 12, 14, 2.0, 0.0, 0.6),
+    ),
+    "mouthLowerDown": (),  # depressor labii inferioris
+    "mouthLowerDown below": (
+        (13, -79, 90, 10, 9, 16, 0.8, -6.0, 0.6),
+        (0, -79, 92, 7, 9, 16, 0.0, -3.0, 0.3),
+    ),
+    "mouthShrugLower": (  # mentalis: both lips rise with the chin's skin
+        (9, -74, 91, 13, 9, 16, 0.0, 2.2, 1.0),
+        (9, -97, 88, 10, 9, 16, 0.0, 2.8, 0.6),
+    ),
 }  # fmt: skip
 
 # Share of the open aperture that the upper and the lower lid travel at weight 1.
-LID_SHARES = {"eyeBlink": (0.85, 0.15), "eyeSquint": (0.16, 0.32), "cheekSquint": (0.0, 0.10)}
+LID_SHARES = {
+    "eyeBlink": (0.85, 0.15),
+    "eyeSquint": (0.16, 0.32),
+    "cheekSquint": (0.0, 0.10),
+    "eyeWide": (-0.24, -0.06),
+}
 JAW_HINGE = np.array([0.0, -16.0, 8.0])
 JAW_ANGLE = np.radians(16.0)
 
@@ -78,12 +109,14 @@ class Expressions:
         above = _above_mouth(template, half, right)
         still = _lid_stillness(template)
         self._fields = {}
-        for shape in ("browDown", "cheekSquint", "eyeSquint", "noseSneer", "mouthUpperUp", "mouthSmile"):
+        for shape in (name for name in _PULLS if " " not in name):
             for side, sign in (("L", 1.0), ("R", -1.0)):
                 p = template * [sign, 1, 1]
                 field = _pull(p, _PULLS[shape]) + _pull(p, _PULLS.get(f"{shape} lip", ())) * above[:, None]
+                field += _pull(p, _PULLS.get(f"{shape} below", ())) * (1 - above)[:, None]
                 field *= (skin * still / (1 + np.exp(-p[:, 0] / 2.0)))[:, None]
                 self._fields[f"{shape}_{side}"] = field * [sign, 1, 1]
+        self._fields["mouthShrugLower"] = self._fields.pop("mouthShrugLower_L") + self._fields.pop("mouthShrugLower_R")
         self._jaw = _jaw_weight(template, half, right, parts)
         lashes = {"L": parts["lash_left"], "R": parts["lash_right"]}
         self._lids = {side: lid_table(template, s, loop, lashes[side]) for side, (s, loop) in self._sides.items()}
@@ -111,12 +144,15 @@ class Expressions:
         return v
 
     def _move_lids(self, v, eye, side, shapes):
-        blink, squint, cheek = (shapes.get(f"{name}_{side}", 0.0) for name in ("eyeBlink", "eyeSquint", "cheekSquint"))
-        if not (blink or squint or cheek):
+        weights = {name: shapes.get(f"{name}_{side}", 0.0) for name in LID_SHARES}
+        if not any(weights.values()):
             return v
-        upper = (1 - blink) * LID_SHARES["eyeSquint"][0] * squint + blink * LID_SHARES["eyeBlink"][0]
-        lower = LID_SHARES["eyeSquint"][1] * squint + LID_SHARES["cheekSquint"][1] * cheek
-        lower = (1 - blink) * lower + blink * LID_SHARES["eyeBlink"][1]
+        blink = weights.pop("eyeBlink")
+        upper, lower = (  # the blink takes over from what the others have left of the opening
+            (1 - blink) * sum(weight * LID_SHARES[name][lid] for name, weight in weights.items())
+            + blink * LID_SHARES["eyeBlink"][lid]
+            for lid in (0, 1)
+        )
         return turn_lids(v, eye, self._sides[side][1], self._lids[side], upper, lower)
 
 
