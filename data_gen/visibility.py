@@ -13,7 +13,10 @@ from data_gen.face_models import MATERIALS, Topology
 DIRECTIONS, SIZE = 96, 256  # height maps, and their side in cells
 # The template's lips are closed, which would leave what lies behind them black when they part: it gets this much light
 # instead, more from the front than from above.
-OPEN_MOUTH = {"teeth": (0.25, 0.0, 0.0, 0.4), "mouth": (0.12, 0.0, 0.0, 0.2)}
+OPEN_MOUTH = {
+    "teeth": (0.25, 0.0, 0.0, 0.4), "gums": (0.22, 0.0, 0.0, 0.3), "tongue": (0.22, 0.0, 0.0, 0.3),
+    "mouth": (0.12, 0.0, 0.0, 0.2),
+}  # fmt: skip
 
 
 def bake(topology: Topology, normals: np.ndarray, heights: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:

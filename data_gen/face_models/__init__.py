@@ -12,7 +12,7 @@ import numpy as np
 
 from data_gen.scene import Identity
 
-MATERIALS = ("skin", "mouth", "teeth", "eye", "lash")
+MATERIALS = ("skin", "mouth", "gums", "tongue", "teeth", "eye", "lash")
 FACE_MODELS = ("procedural", "ict")
 
 

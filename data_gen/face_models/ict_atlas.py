@@ -20,7 +20,9 @@ NARROW_FACE = (0, 6706)
 HEAD = (9409, 11248)
 MOUTH_SOCKET = (11248, 13294)
 EYE_SOCKETS = ((13678, 14062), (13294, 13678))  # the subject's right, left; here and below
-GUMS = (14062, 17039)
+GUMS = (14062, 15953)
+THROAT = (15953, 16611)  # palate, floor of the mouth, uvula
+TONGUE = (16611, 17039)
 TEETH = (17039, 21451)
 SCLERAS = ((23021, 23791), (21451, 22221))
 LASHES = ((26035, 26149), (25351, 25465))  # one of the three cards of each upper lid
@@ -40,7 +42,9 @@ _PARTS = (  # source vertices, material, rectangle (u, v, side) in the atlas
     (MOUTH_SOCKET, "mouth", (_FACE_SIDE, 3 * _STRIP, _STRIP / 2)),
     (EYE_SOCKETS[0], "skin", (_FACE_SIDE + _STRIP / 2, 3 * _STRIP, _STRIP / 4)),
     (EYE_SOCKETS[1], "skin", (_FACE_SIDE + 3 * _STRIP / 4, 3 * _STRIP, _STRIP / 4)),
-    (GUMS, "mouth", (_STRIP, 0.0, _STRIP)),
+    (GUMS, "gums", (_STRIP, 0.0, _STRIP)),
+    (THROAT, "mouth", (_FACE_SIDE + _STRIP / 2, 3 * _STRIP + _STRIP / 4, _STRIP / 4)),
+    (TONGUE, "tongue", (3 * _STRIP, 0.0, _FACE_SIDE - 3 * _STRIP)),
     (TEETH, "teeth", (2 * _STRIP, 0.0, _STRIP)),
     (SCLERAS[0], "eye", (_FACE_SIDE, _STRIP, _STRIP)),
     (SCLERAS[1], "eye", (_FACE_SIDE, 2 * _STRIP, _STRIP)),
@@ -105,8 +109,8 @@ def _seen(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
         seen &= ~((lowest >= first) & (highest < stop))
     for first, stop in REAR_MOLARS:
         seen &= ~((lowest >= first) & (highest < stop))
-    gums = (lowest >= GUMS[0]) & (highest < GUMS[1])
-    seen &= ~(gums & (vertices[faces, 2].max(1) < GUMS_BACK))
+    inside = (lowest >= GUMS[0]) & (highest < TONGUE[1])
+    seen &= ~(inside & (vertices[faces, 2].max(1) < GUMS_BACK))
     for first, stop in SCLERAS:
         ball = vertices[first:stop].astype(np.float64)
         centre = (ball.max(0) + ball.min(0)) / 2

@@ -7,7 +7,14 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from data_gen.face_models import MATERIALS, Topology, procedural_mesh, procedural_parts, procedural_surface
+from data_gen.face_models import (
+    MATERIALS,
+    Topology,
+    procedural_mesh,
+    procedural_mouth,
+    procedural_parts,
+    procedural_surface,
+)
 from data_gen.face_models.procedural_expression import Expressions
 from data_gen.face_models.procedural_landmarks import landmarks
 from data_gen.face_models.procedural_modes import Identities
@@ -21,7 +28,10 @@ ISLANDS = {  # part -> (u, v, width, height)
     "lash_left": (0.16, 0.154, 0.14, 0.01),
     "ear_right": (0.31, 0.01, 0.14, 0.14),
     "ear_left": (0.46, 0.01, 0.14, 0.14),
-    "mouth": (0.61, 0.01, 0.14, 0.14),
+    "mouth": (0.61, 0.01, 0.075, 0.075),
+    "tongue": (0.695, 0.01, 0.055, 0.075),
+    "gums_upper": (0.61, 0.09, 0.14, 0.033),
+    "gums_lower": (0.61, 0.128, 0.14, 0.033),
     "teeth_upper": (0.76, 0.01, 0.23, 0.065),
     "teeth_lower": (0.76, 0.085, 0.23, 0.065),
 }
@@ -79,6 +89,12 @@ def _head() -> tuple[Topology, Identities, Expressions]:
     uv_starts = np.cumsum([0, *(len(m.uvs) for m in meshes)])
     ranges = zip(named, starts[1:-1], starts[2:], strict=True)
     parts = {name: np.arange(start, stop) for name, start, stop in ranges}
+    # upper jaw and lower jaw move as one each, whatever they are made of
+    parts["teeth_upper"] = np.concatenate([parts["teeth_upper"], parts.pop("gums_upper")])
+    parts["teeth_lower"] = np.concatenate(
+        [parts[name] for name in ("teeth_lower", "tongue")] + [parts.pop("gums_lower")]
+    )
+    del parts["tongue"]
     template = np.concatenate([m.vertices for m in meshes])
     topology = Topology(
         faces=np.concatenate([m.faces + s for m, s in zip(meshes, starts[:-1], strict=True)]).astype(np.int32),
@@ -118,9 +134,11 @@ def _parts(half: procedural_mesh.Half) -> dict[str, tuple[procedural_parts.Part,
     for name, (part, material) in pairs.items():
         out[f"{name}_left"] = part, material
         out[f"{name}_right"] = procedural_parts.mirrored(part), material
-    out["mouth"] = procedural_parts.mouth_bag(), "mouth"
-    out["teeth_upper"] = procedural_parts.teeth(upper=True), "teeth"
-    out["teeth_lower"] = procedural_parts.teeth(upper=False), "teeth"
+    out["mouth"] = procedural_mouth.mouth_bag(), "mouth"
+    out["tongue"] = procedural_mouth.tongue(), "tongue"
+    for name, upper in (("upper", True), ("lower", False)):
+        out[f"teeth_{name}"] = procedural_mouth.teeth(upper), "teeth"
+        out[f"gums_{name}"] = procedural_mouth.gums(upper), "gums"
     return out
 
 

@@ -1,4 +1,4 @@
-"""The parts beside the skin: eyeballs, lashes, ears, mouth bag, teeth; each a grid with its own texture island."""
+"""The parts beside the skin: eyeballs, lashes, ears; each a grid with its own texture island."""
 
 import dataclasses
 
@@ -20,7 +20,8 @@ class Part:
     faces: np.ndarray
 
 
-def _grid(rows: int, columns: int, closed: bool) -> np.ndarray:
+def grid(rows: int, columns: int, closed: bool) -> np.ndarray:
+    """Triangles of a (rows, columns) grid of vertices; `closed` joins the last column to the first."""
     index = np.arange(rows * columns).reshape(rows, columns)
     a, b = index[:-1], index[1:]
     c, d = np.roll(b, -1, 1), np.roll(a, -1, 1)
@@ -36,13 +37,13 @@ def eyeball(rings: int = 9, spokes: int = 24) -> Part:
     ball = np.stack(np.broadcast_arrays(np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)), -1)
     radius = IRIS_ISLAND_RADIUS * theta / EYE_CAP
     island = 0.5 + np.stack([radius * np.cos(phi), radius * np.sin(phi)], -1)
-    return _disc(surface.EYE + surface.EYE_RADIUS * ball, island)
+    return disc(surface.EYE + surface.EYE_RADIUS * ball, island)
 
 
-def _disc(points: np.ndarray, island: np.ndarray) -> Part:
+def disc(points: np.ndarray, island: np.ndarray) -> Part:
     """Part from a polar grid (rings, spokes, ...) whose first ring is a single point."""
     rings, spokes = points.shape[:2]
-    faces = np.maximum(_grid(rings, spokes, True) - (spokes - 1), 0)
+    faces = np.maximum(grid(rings, spokes, True) - (spokes - 1), 0)
     faces = faces[(faces == 0).sum(1) < 2]
     return Part(points.reshape(-1, 3)[spokes - 1 :], island.reshape(-1, 2)[spokes - 1 :], faces)
 
@@ -90,7 +91,7 @@ def ear(spokes: int = 32) -> Part:
     angle = np.arctan2(edge[:, 1] - _EAR_CENTRE[1], edge[:, 0] - _EAR_CENTRE[0])
     spread = np.linspace(0, 1, len(_EAR_SCALE))[:, None]
     island = 0.5 + 0.5 * spread[..., None] * np.stack([np.cos(angle), np.sin(angle)], -1)[None]
-    sheet = _disc(points, island)
+    sheet = disc(points, island)
     return dataclasses.replace(sheet, faces=sheet.faces[:, ::-1])  # the outline runs clockwise
 
 
@@ -116,35 +117,6 @@ def lash(margin: np.ndarray, per_step: int = 3) -> Part:
     island[:, 0, 0] -= 0.4 / len(f)
     island[:, 1, 0] += 0.4 / len(f)
     return Part(points.reshape(-1, 3), np.clip(island, 0, 1).reshape(-1, 2), np.arange(3 * len(f)).reshape(-1, 3))
-
-
-def mouth_bag(rings: int = 5, spokes: int = 20) -> Part:
-    """The dark inside of the mouth, seen from the front."""
-    r = np.linspace(0, 1, rings)[:, None]
-    phi = np.linspace(0, 2 * np.pi, spokes, endpoint=False)[None]
-    x = 25.0 * np.sin(r * np.pi / 2) * np.cos(phi)
-    y = -71.0 + 15.0 * np.sin(r * np.pi / 2) * np.sin(phi)
-    z = 44 + 37 * (1 - np.cos(r * np.pi / 2)) - 9.0 * (x / 25.0) ** 2
-    island = 0.5 + 0.5 * np.stack(np.broadcast_arrays(r * np.cos(phi), r * np.sin(phi)), -1)
-    return _disc(np.stack([x, y, z], -1), island)
-
-
-def teeth(upper: bool, columns: int = 17) -> Part:
-    """One dental arch as a strip: gum edge, face, biting edge, and a short way back."""
-    angle = np.linspace(-1.15, 1.15, columns) * (1.0 if upper else 0.85)
-    profile = [(-60.0, -1.6), (-64.0, 0.0), (-70.2, 0.6), (-71.4, -0.4), (-71.0, -2.6)] if upper else [
-        (-84.0, -2.2), (-79.0, -1.2), (-73.6, -0.9), (-72.4, -1.8), (-72.8, -4.0)]  # fmt: skip
-    rows = []
-    for y, dz in profile:
-        r = 21.0 + dz
-        rows.append(np.stack([r * 1.04 * np.sin(angle), y + 0.9 * (1 - np.cos(angle)), 63.5 + r * np.cos(angle)], -1))
-    points = np.stack(rows)
-    u = np.broadcast_to((angle / 2.3 + 0.5)[None], points.shape[:2])
-    v = np.broadcast_to(
-        np.linspace(1, 0, len(rows))[:, None] if upper else np.linspace(0, 1, len(rows))[:, None], points.shape[:2]
-    )
-    faces = _grid(len(rows), columns, False)
-    return Part(points.reshape(-1, 3), np.stack([u, v], -1).reshape(-1, 2), faces if upper else faces[:, ::-1])
 
 
 def mirrored(part: Part) -> Part:

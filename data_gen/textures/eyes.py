@@ -1,4 +1,8 @@
-"""Eyeballs, teeth and the inside of the mouth."""
+"""Eyeballs: sclera with veins, iris with fibres and limbal ring, pupil, caruncle and the wet edge of the lid.
+
+The eyeball's surface is the cornea: what lies behind it, the iris, is painted on it. Radii are adult averages (visible
+iris 11.7 mm across: Rufer et al., "White-to-white corneal diameter", Cornea 24, 2005).
+"""
 
 import numpy as np
 
@@ -6,16 +10,17 @@ from data_gen.scene import ETHNICITIES, Identity, stream
 from data_gen.textures.anatomy import Anatomy
 from data_gen.textures.noise import noise, smoothstep
 
-IRIS_MM, PUPIL_MM = 5.9, 2.1  # radii
-IRIS_COLORS = {  # linear RGB
-    "dark brown": (0.030, 0.014, 0.008),
-    "brown": (0.075, 0.034, 0.015),
-    "hazel": (0.095, 0.058, 0.022),
-    "green": (0.090, 0.095, 0.050),
-    "grey": (0.150, 0.180, 0.200),
-    "blue": (0.085, 0.120, 0.155),
+IRIS_MM = 5.85  # radius
+PUPIL_MM = (1.5, 2.3)  # radius in a lit room; the old end of the range belongs to the young
+IRIS_COLORS = {  # linear RGB of the outer iris, and of the ring about the pupil
+    "dark brown": ((0.026, 0.012, 0.007), (0.034, 0.015, 0.008)),
+    "brown": ((0.070, 0.032, 0.014), (0.085, 0.038, 0.015)),
+    "hazel": ((0.080, 0.066, 0.028), (0.110, 0.055, 0.018)),
+    "green": ((0.075, 0.090, 0.050), (0.110, 0.090, 0.040)),
+    "grey": ((0.120, 0.150, 0.170), (0.150, 0.155, 0.140)),
+    "blue": ((0.070, 0.110, 0.155), (0.120, 0.140, 0.140)),
 }
-IRIS_CHANCES = {  # in the order above
+IRIS_CHANCES = {  # in the order above; set by eye after published regional frequencies
     "african": (0.8, 0.2, 0, 0, 0, 0),
     "east_asian": (0.75, 0.25, 0, 0, 0, 0),
     "european": (0.08, 0.27, 0.15, 0.12, 0.1, 0.28),
@@ -23,67 +28,96 @@ IRIS_CHANCES = {  # in the order above
     "middle_eastern": (0.35, 0.4, 0.15, 0.07, 0, 0.03),
     "south_asian": (0.6, 0.35, 0.05, 0, 0, 0),
 }
+SCLERA = (0.47, 0.415, 0.385)
+BLOOD = (0.35, 1.0, 0.9)  # how strongly blood takes each colour away
+CARUNCLE = (0.40, 0.135, 0.105)
+DRY, WET = 0.22, 0.10  # roughness of the ball, and of cornea and tear line
+_LIDS = (((36, 37, 38, 39), (36, 41, 40, 39)), ((42, 43, 44, 45), (42, 47, 46, 45)))  # upper, lower; right, left eye
 
 
-def eyes(identity: Identity, points: np.ndarray, opening: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sclera, veins, iris with fibres, limbal ring and pupil, looking along +z.
+def eyes(identity: Identity, points: np.ndarray, face: Anatomy) -> tuple[np.ndarray, np.ndarray]:
+    """Both eyeballs as the open lids frame them.
 
     Args:
       points: (N, 3) of eyeball texels in the anatomy's frame (adult mm).
-      opening: (4,) y of the upper lid's middle on each side (right, left), then of the lower lid's.
+      face: for its landmarks.
 
     Returns:
-      (N, 3) linear RGB and (N,) roughness.
+      (N, 3) float32 linear RGB and (N,) float32 roughness.
     """
-    rng = stream(identity.seed, "eyes")
-    group = ETHNICITIES[identity.ethnicity]
-    iris_rgb = np.array(list(IRIS_COLORS.values()))[rng.choice(len(IRIS_COLORS), p=IRIS_CHANCES[group])]
-    iris_rgb = iris_rgb * np.exp(rng.normal(0, 0.15)) * np.exp(rng.normal(0, 0.06, 3))
-    yellow = (
-        0.05 + 0.10 * smoothstep(40.0, 85.0, np.float64(identity.age)) + 0.10 * (group in ("african", "south_asian"))
-    )
-    color = np.zeros((len(points), 3), np.float32)
+    color, roughness = np.zeros((len(points), 3), np.float32), np.full(len(points), DRY, np.float32)
     for side, mine in enumerate((points[:, 0] < 0, points[:, 0] >= 0)):
-        p = points[mine]
-        if not len(p):
-            continue
-        center = (p.max(0) + p.min(0)) / 2
-        x, y, z = (p - center).T
-        radius = np.hypot(x, y)
-        angle = np.arctan2(y, x)
-        ring = np.stack([np.cos(angle), np.sin(angle)], -1)
-        corner = smoothstep(6.0, 12.0, radius)
-        white = np.array([0.47, 0.425, 0.40]) * (1 - yellow * np.array([0.1, 0.4, 1.5]))
-        veins = np.maximum(noise(rng, p, 2.2), 0) * np.maximum(1 - 3 * np.abs(noise(rng, p, 1.6)), 0)
-        sclera = white * np.exp(-(0.25 * corner + 0.5 * veins * corner)[:, None] * np.array([0.25, 0.9, 0.8]))
-        fibre = noise(rng, ring * 6.0, 0.35) * 0.22 + noise(rng, ring * 6.0, 0.9) * 0.13
-        inner = smoothstep(0.75 * IRIS_MM, 0.35 * IRIS_MM, radius)
-        iris = iris_rgb * np.exp(fibre[:, None] + 0.45 * inner[:, None]) * (1 + 0.3 * inner[:, None] * [1, 0.6, 0.1])
-        iris = iris * (1 - 0.7 * smoothstep(0.80 * IRIS_MM, IRIS_MM, radius))[:, None]
-        iris = iris * smoothstep(PUPIL_MM - 0.35, PUPIL_MM + 0.25, radius)[:, None] + 0.004
-        edge = smoothstep(IRIS_MM - 0.35, IRIS_MM + 0.45, radius)[:, None]
-        front = np.where(z > 0, edge[:, 0], 1.0)[:, None]
-        painted = iris * (1 - front) + sclera * front
-        up = p[:, 1] - opening[side]
-        shade = 1 - 0.6 * smoothstep(-5.0, 0.0, up)  # the upper lid and its lashes shade the ball
-        shade *= 1 - 0.3 * smoothstep(2.0, -0.5, p[:, 1] - opening[2 + side])
-        color[mine] = painted * shade[:, None]
-    return color, np.full(len(points), 0.20, np.float32)
+        if mine.any():
+            # both eyes of a person draw the same iris colour; fibres and veins differ
+            color[mine], roughness[mine] = _ball(identity, points[mine].astype(np.float64), side, face.landmarks)
+    return color, roughness
 
 
-def teeth(identity: Identity, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 3) linear RGB and (N,) roughness of teeth: ivory, yellower with age, darker towards the back."""
-    rng = stream(identity.seed, "teeth")
-    age = smoothstep(25.0, 85.0, np.float64(identity.age))
-    ivory = np.array([0.72, 0.66, 0.54]) * np.exp(-age * np.array([0.15, 0.25, 0.5])) * np.exp(rng.normal(0, 0.04))
-    depth = smoothstep(points[:, 2].max() - 32, points[:, 2].max(), points[:, 2])
-    return (ivory * (0.3 + 0.7 * depth)[:, None]).astype(np.float32), np.full(len(points), 0.25, np.float32)
+def _ball(identity: Identity, p: np.ndarray, side: int, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    rng = stream(identity.seed, f"eye {side}")
+    pole = p[p[:, 2].argmax()]
+    x, y = (p - pole)[:, :2].T
+    radius = np.where(p[:, 2] > pole[2] - 8, np.hypot(x, y), 99.0)  # the back of the ball shows no iris
+    upper, lower = (_edge(landmarks[list(points)], p[:, 0]) for points in _LIDS[side])
+    corner = landmarks[(39, 42)[side], :2]
+    iris, outside = _iris(identity, rng, x, y, radius)
+    white = _sclera(identity, rng, p, radius, corner)
+    rgb = iris * (1 - outside[:, None]) + white * outside[:, None]
+
+    below, above = upper - p[:, 1], p[:, 1] - lower  # mm below the upper lid's edge, above the lower one's
+    shade = 1 - 0.62 * smoothstep(4.8, -0.3, below) ** 1.4  # lid and lashes shade the ball
+    shade *= 1 - 0.30 * smoothstep(1.8, -0.5, above)
+    red = smoothstep(1.6, 0.0, np.minimum(below, above)) * outside  # the lids' lining shows through at their edges
+    rgb = rgb * (shade[:, None] * np.exp(-0.30 * red[:, None] * BLOOD))
+    tears = np.exp(-(((above - 0.25) / 0.30) ** 2))
+    rgb = rgb * (1 + 0.25 * tears[:, None])
+    roughness = DRY - (DRY - WET) * np.maximum(1 - outside, tears)
+    return rgb, roughness
 
 
-def mouth(points: np.ndarray, face: Anatomy) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 3) linear RGB and (N,) roughness of gums, tongue and cheeks' lining: dark red, black towards the throat."""
-    front = face.landmarks[48:60, 2].max()
-    depth = smoothstep(front - 45, front - 5, points[:, 2])
-    return (np.array([0.30, 0.085, 0.075]) * (0.06 + 0.94 * depth)[:, None]).astype(np.float32), np.full(
-        len(points), 0.35, np.float32
-    )
+def _edge(points: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """y of a lid's edge at x: the cubic through its four landmarks."""
+    return np.polyval(np.polyfit(points[:, 0] - points[:, 0].mean(), points[:, 1], 3), x - points[:, 0].mean())
+
+
+def _iris(identity: Identity, rng, x, y, radius) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 3) linear RGB of iris and pupil, and (N,) how far outside the iris each texel lies, 0..1."""
+    person = stream(identity.seed, "iris")
+    chances = IRIS_CHANCES[ETHNICITIES[identity.ethnicity]]
+    outer, inner = np.array(list(IRIS_COLORS.values())[person.choice(len(IRIS_COLORS), p=chances)])
+    tint = np.exp(person.normal(0, 0.18) + person.normal(0, 0.07, 3))
+    age = smoothstep(20.0, 80.0, np.float64(identity.age))
+    pupil = PUPIL_MM[1] + (PUPIL_MM[0] - PUPIL_MM[1]) * np.clip(0.6 * age + person.uniform(0, 0.5), 0, 1)
+    collarette = pupil + person.uniform(1.0, 1.5)
+    rays = np.stack([x, y], -1) / np.maximum(radius, 1e-6)[:, None]
+    drawn = np.concatenate([rays * 6.0, (0.28 * radius)[:, None]], -1)  # radial streaks that change slowly outwards
+    fibres = 0.5 * noise(rng, drawn, 0.32) + 0.5 * noise(rng, drawn, 0.85)  # deviation about 1.4
+    wavy = collarette + 0.12 * noise(rng, rays * 6.0, 1.2)
+    heart = smoothstep(0.5, -0.5, radius - wavy)
+    rgb = (outer * (1 - heart[:, None]) + inner * heart[:, None]) * tint
+    rgb = rgb * np.exp(np.clip(0.24 * fibres, -0.6, 0.6))[:, None]
+    rgb = rgb * (1 + 0.35 * np.exp(-(((radius - wavy) / 0.35) ** 2)))[:, None]
+    rgb = rgb * (1 + 0.45 * smoothstep(1.5, -4.5, y))[:, None]  # light from above gathers below, as in a lens
+    rgb = rgb * (1 - 0.72 * smoothstep(0.72 * IRIS_MM, 1.0 * IRIS_MM, radius))[:, None]  # limbal ring
+    rgb = rgb * smoothstep(pupil - 0.2, pupil + 0.2, radius)[:, None] + 0.003
+    arcus = 0.25 * age * person.uniform(0, 1) * np.exp(-(((radius - 0.92 * IRIS_MM) / 0.4) ** 2))  # grey ring of age
+    rgb = rgb * (1 - arcus[:, None]) + 0.22 * arcus[:, None]
+    return rgb, smoothstep(IRIS_MM - 0.40, IRIS_MM + 0.45, radius)
+
+
+def _sclera(identity: Identity, rng, p, radius, corner) -> np.ndarray:
+    """(N, 3) linear RGB: off-white, yellower and redder with age, veins from the corners, the pink caruncle."""
+    person = stream(identity.seed, "sclera")
+    age = smoothstep(35.0, 85.0, np.float64(identity.age))
+    dark_skinned = ETHNICITIES[identity.ethnicity] in ("african", "south_asian")
+    yellow = 0.05 + 0.12 * age + 0.10 * dark_skinned + 0.05 * person.uniform()
+    blood = 0.10 + 0.16 * age + 0.14 * person.uniform()
+    away = smoothstep(IRIS_MM, 12.0, radius)
+    rgb = np.array(SCLERA) * np.exp(person.normal(0, 0.05)) * (1 - yellow * np.array([0.1, 0.35, 1.2]))
+    stretched = p * [0.45, 1.0, 1.0]  # veins run towards the iris
+    thin = np.maximum(1 - 1.6 * np.abs(noise(rng, stretched, 1.3)), 0) * smoothstep(-0.5, 1.5, noise(rng, p, 3.0))
+    redness = blood * (0.25 + 0.75 * away) + 2.2 * blood * thin * away
+    rgb = rgb * np.exp(-redness[:, None] * BLOOD)
+    rgb = rgb * (1 - 0.35 * away)[:, None]  # the ball turns away into the lids' shadow
+    flesh = smoothstep(4.2, 1.8, np.hypot(*(p[:, :2] - corner).T))[:, None]
+    return rgb * (1 - flesh) + np.array(CARUNCLE) * flesh

@@ -9,8 +9,8 @@ from data_gen.scene import Identity, stream
 from data_gen.textures import Texture, hair, hairstyle
 from data_gen.textures.anatomy import Anatomy, locate
 from data_gen.textures.atlas import Atlas, bake, vertex_normals
-from data_gen.textures.eyes import eyes, mouth, teeth
 from data_gen.textures.noise import noise, smoothstep
+from data_gen.textures.parts import parts
 from data_gen.textures.skin import skin
 
 CLOTH_MM = 3.0  # thickness of a collar
@@ -65,29 +65,15 @@ def paint(identity: Identity, face_model: FaceModel, size: int) -> Texture:
     roughness = roughness * (1 - cloth) + 0.95 * cloth
     subsurface = subsurface * (1 - cloth)
 
-    lids = face.landmarks
-    opening = np.array([lids[37:39, 1].mean(), lids[43:45, 1].mean(), lids[40:42, 1].mean(), lids[46:48, 1].mean()])
-    for name in MATERIALS[1:]:
-        mine = np.flatnonzero(atlas.materials == MATERIALS.index(name))
-        if not len(mine):
-            continue
-        points = face.points[mine]
-        if name == "eye":
-            color[mine], roughness[mine] = eyes(identity, points, opening)
-        elif name == "teeth":
-            color[mine], roughness[mine] = teeth(identity, points)
-        elif name == "mouth":
-            color[mine], roughness[mine] = mouth(points, face)
-        else:
-            color[mine], roughness[mine] = 0.6 * look.color, 0.6
-        subsurface[mine], height[mine] = 0.0, 0.0
+    for mine, rgb, rough, soft in parts(identity, atlas, face, 0.6 * look.color):
+        color[mine], roughness[mine], subsurface[mine], height[mine] = rgb, rough, soft, 0.0
     return Texture(
         albedo=_srgb(atlas.image(color)),
         roughness=_bytes(atlas.image(roughness)),
         surface=_surface(atlas, height, subsurface),
         displacement=displacement(board),
         hair=hairstyle.grow(identity, look, board.vertices, board.skull),
-        exposure=float((0.30 / np.average(color[(face.front > 0.5) & (atlas.materials == 0)])) ** 0.25),
+        exposure=float((0.30 / np.average(color[(face.front > 0.5) & (atlas.materials == MATERIALS.index("skin"))])) ** 0.25),
     )
 
 
