@@ -13,7 +13,7 @@ import numpy as np
 from data_gen.scene import Identity
 
 MATERIALS = ("skin", "mouth", "gums", "tongue", "teeth", "eye", "lash")
-FACE_MODELS = ("procedural", "ict")
+FACE_MODELS = ("procedural", "ict", "flame")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,4 +65,8 @@ def load(name: str) -> FaceModel:
         from data_gen.face_models.ict import IctFace
 
         return IctFace.load()
+    if name == "flame":
+        from data_gen.face_models.flame import FlameFace
+
+        return FlameFace.load()
     raise ValueError(f"face model is {name!r}; expected one of {', '.join(FACE_MODELS)}.")

@@ -115,6 +115,10 @@ class IctFace:
         offset = np.einsum("m,mi->i", self.coefficients(identity), self._modes).reshape(-1, 3)
         return self._expressed(self._average + offset, shapes)
 
+    def average(self, shapes: Mapping[str, float]) -> np.ndarray:
+        """(V, 3) float32 mm: nobody's face, the middle of all identities, with expression shapes as for `deform`."""
+        return self._expressed(self._average, shapes)
+
     def coefficients(self, identity: Identity) -> np.ndarray:
         """(100,) float32: the average of the identity's group plus N(0, 1) within +-`MODE_LIMIT`."""
         rng = stream(identity.seed, "shape")

@@ -1,0 +1,129 @@
+"""Eyelids of a FLAME head: closed where they should be, and never inside the eyeball.
+
+A blink that was transferred from another head nearly closes the lids of the template; on another identity it leaves a
+slit or goes too far, as sums of linear modes do. The upper margin is carried to where it should be above the lower
+one, the skin around follows as a stretched membrane (harmonic weights, Joshi et al. 2007), and skin that has come
+into the eyeball is lifted out of it.
+"""
+
+import numpy as np
+import scipy.sparse
+import scipy.sparse.linalg
+
+from data_gen.face_models.correspondence import normals
+from data_gen.face_models.face_features import LID_PLACES
+
+ON_MARGIN = 0.7  # mm, seen from the front, between the opening's outline and a vertex of the margin
+AROUND = 19.0  # mm from the middle of the eye's opening to where the skin no longer follows
+LEAST_OPENING = 0.2  # of the opening at rest, whatever narrows the eye but the blink: AU43 = 0 means open
+OVERLAP = 0.3  # mm that the closed upper margin sinks below the lower
+CLEARANCE = 0.35  # mm between eyeball and lid, so that neither pierces the other between vertices
+
+
+class Lids:
+    """The lids of one eye.
+
+    Args:
+      template: (V, 3) mm.
+      skin: (F, 3) triangles of the skin.
+      margin: (16, 3) mm, the eye's opening as `face_features.features` gives it: upper margin with both corners,
+        then lower.
+      ball: vertices of the eyeball.
+    """
+
+    def __init__(self, template: np.ndarray, skin: np.ndarray, margin: np.ndarray, ball: np.ndarray):
+        self._ball = ball
+        self._profile = _profile(template[ball])
+        used = np.unique(skin)
+        middle = margin.mean(0)
+        near = used[np.linalg.norm(template[used] - middle, axis=1) < AROUND]
+        upper_line, lower_line = margin[: len(LID_PLACES)], margin[[0, *range(len(LID_PLACES), len(margin)), 8]]
+        self.upper = _on(template, near, upper_line)
+        self.lower = _on(template, near, lower_line)
+        corners = [near[np.linalg.norm(template[near] - corner, axis=1).argmin()] for corner in margin[[0, 8]]]
+        self.upper = np.setdiff1d(self.upper, corners)
+        self.lower = np.union1d(np.setdiff1d(self.lower, self.upper), corners)
+        self._across = margin[8] - margin[0]
+        self._across /= np.linalg.norm(self._across)
+        self.moved, self._carry = _harmonic(skin, near, self.upper, self.lower)
+        centre = _centre(template[ball])
+        outside = ((template - centre) * normals(template, skin)).sum(1) > 0
+        self._lifted = near[outside[near]]
+
+    def opening(self, points: np.ndarray) -> np.ndarray:
+        """(n, 3) mm: from the lower margin to each vertex of the upper one."""
+        along = points @ self._across
+        lower = self.lower[np.argsort(along[self.lower])]
+        meet = np.stack([np.interp(along[self.upper], along[lower], points[lower, axis]) for axis in range(3)], -1)
+        return points[self.upper] - meet
+
+    def correct(self, points: np.ndarray, closing: float, rest: np.ndarray) -> None:
+        """Moves the skin around the eye, in place.
+
+        Args:
+          points: (V, 3) mm, the blended head.
+          closing: 0..1, the weight of the blink.
+          rest: `opening` of the same identity at rest.
+        """
+        opening = self.opening(points)
+        lack = np.clip(LEAST_OPENING * rest[:, 1] - opening[:, 1], 0, None)
+        wanted = (1 - closing) * (opening + (lack / np.maximum(rest[:, 1], 1.0))[:, None] * rest)
+        wanted[:, 1] -= closing * OVERLAP
+        points[self.moved] -= np.einsum("mu,ud->md", self._carry, opening - wanted)
+        self._lift(points)
+
+    def _lift(self, points: np.ndarray) -> None:
+        centre = _centre(points[self._ball])
+        away = points[self._lifted] - centre
+        distance = np.linalg.norm(away, axis=1)
+        angle = np.arccos(np.clip(away[:, 2] / distance, -1, 1))
+        size = np.ptp(points[self._ball, 0]) / self._profile[2]
+        least = size * np.interp(angle, *self._profile[:2]) + CLEARANCE
+        points[self._lifted] = centre + away * np.maximum(1.0, least / distance)[:, None]
+
+
+def _centre(ball: np.ndarray) -> np.ndarray:
+    return (ball.max(0) + ball.min(0)) / 2 * [1, 1, 0] + [0, 0, ball[:, 2].max() - np.ptp(ball[:, 0]) / 2]
+
+
+def _profile(ball: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Largest radius of an eyeball in bins of the angle from its axis, and its width."""
+    away = ball - _centre(ball)
+    radius = np.linalg.norm(away, axis=1)
+    angle = np.arccos(np.clip(away[:, 2] / radius, -1, 1))
+    edges = np.radians(np.arange(0, 100, 8))
+    bins = [(a, b, (angle >= a) & (angle < b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    bins = [((a + b) / 2, radius[inside].max()) for a, b, inside in bins if inside.any()]
+    angles, radii = np.array(bins).T
+    return angles, radii, float(np.ptp(ball[:, 0]))
+
+
+def _on(template: np.ndarray, near: np.ndarray, line: np.ndarray) -> np.ndarray:
+    """Vertices that lie on a polyline as seen from the front, and not far before or behind it."""
+    dense = np.concatenate([np.linspace(a, b, 12, endpoint=False) for a, b in zip(line[:-1], line[1:], strict=True)])
+    offset = template[near][:, None] - dense[None]
+    flat = np.linalg.norm(offset[..., :2], axis=-1)
+    best = flat.argmin(1)
+    row = np.arange(len(near))
+    return near[(flat[row, best] < ON_MARGIN) & (np.abs(offset[row, best, 2]) < 3.0)]
+
+
+def _harmonic(
+    skin: np.ndarray, near: np.ndarray, upper: np.ndarray, lower: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) vertices that follow the upper margin, and (n, upper) how much of each margin vertex's way they go."""
+    faces = skin[np.isin(skin, near).any(1)]
+    patch, local = np.unique(faces, return_inverse=True)
+    local = local.reshape(-1, 3)
+    ends = np.concatenate([local[:, [0, 1]], local[:, [1, 2]], local[:, [2, 0]]])
+    graph = scipy.sparse.coo_array((np.ones(len(ends)), ends.T), (len(patch),) * 2).tocsr()
+    graph = ((graph + graph.T) > 0).astype(float)
+    laplacian = (scipy.sparse.diags_array(graph.sum(1)) - graph).tocsr()
+    fixed = ~np.isin(patch, near) | np.isin(patch, upper) | np.isin(patch, lower)
+    known = (patch[:, None] == upper[None]).astype(float)  # [patch, upper]
+    free = np.flatnonzero(~fixed)
+    solver = scipy.sparse.linalg.splu(laplacian[free][:, free].tocsc())
+    weights = known.copy()
+    weights[free] = solver.solve(-(laplacian[free] @ known))
+    moved = np.abs(weights).sum(1) > 1e-3
+    return patch[moved], weights[moved]
