@@ -19,42 +19,14 @@ from collections.abc import Iterator, Sequence
 import tqdm
 
 from data_gen import camera as cameras
-from data_gen import face_models, record, rig
+from data_gen import face_models, plan, record, rig
 from data_gen.face_models import FaceModel
+from data_gen.generator_config import GeneratorConfig
 from data_gen.heatmap import displacement, visible_landmarks
 from data_gen.render import Renderer
-from data_gen.scene import (
-    EXPRESSIONS,
-    REFERENCE_EXPRESSION,
-    VIEWS,
-    Identity,
-    Scene,
-    identity,
-    scene,
-    scenes,
-    unpack_seed,
-)
-from data_gen.textures import paint
+from data_gen.scene import Identity, Scene, identity, unpack_seed
+from data_gen.textures import paint, wrinkle_depths
 from data_gen.textures.background import background
-
-
-@dataclasses.dataclass(frozen=True)
-class GeneratorConfig:
-    """Everything beside the seed that shapes an example.
-
-    Attributes:
-      face_model: one of `face_models.FACE_MODELS`.
-      texture_backend: 'procedural'.
-      image_size: side of the frames in pixels.
-      texture_size: side of the UV atlas in texels.
-      dataset_seed: 0 <= seed < 2**24; 0 is a seed like any other.
-    """
-
-    face_model: str
-    image_size: int
-    texture_backend: str = "procedural"
-    texture_size: int = 512
-    dataset_seed: int = 0
 
 
 def generate(
@@ -72,7 +44,9 @@ def generate(
     """
     workers = min(worker_count() if workers is None else workers, max(len(identities), 1))
     context = multiprocessing.get_context("spawn")  # a forked child would share the parent's GL and XLA threads
-    bar = tqdm.tqdm(total=len(identities) * EXPRESSIONS * VIEWS, unit="frame", desc="rendering", smoothing=0.1)
+    bar = tqdm.tqdm(
+        total=len(identities) * plan.frames_per_identity(config.plan), unit="frame", desc="rendering", smoothing=0.1
+    )
     with bar, concurrent.futures.ProcessPoolExecutor(workers, context, _one_thread) as pool:
         with _no_main_module():
             results = pool.map(functools.partial(identity_examples, config), identities)
@@ -117,71 +91,79 @@ def _one_thread() -> None:
 
 def identity_examples(config: GeneratorConfig, index: int) -> list[tuple[str, dict]]:
     """All frames of one identity: [(key, example)], in scene order."""
-    model, renderer = _stage(config)
-    person = identity(config.dataset_seed, index)
-    renderer.set_texture(paint(config.texture_backend, person, model, config.texture_size))
-    takes = [(*unpack_seed(s.seed)[2:], s, take) for s, take in _takes(config, person, model, renderer)]
-    images = {(expression, view): take["image"] for expression, view, _, take in takes}
-    examples = []
-    for expression, view, s, take in takes:
-        if expression != REFERENCE_EXPRESSION:  # which exists only as the neutral reference of the neutral frames
-            reference = REFERENCE_EXPRESSION if expression == 0 else 0
-            key = f"{index:06d}_{expression:02d}_{view}"
-            examples.append((key, record.example(s, neutral_image=images[reference, view], **take)))
-    return examples
+    return _examples(config, index, plan.example_seeds(config.dataset_seed, index, config.plan))
 
 
 def regenerate(config: GeneratorConfig, seed: int) -> dict:
-    """The example whose field `seed` this is, bit for bit on the same software; it renders the whole identity for it.
+    """The example whose field `seed` this is, bit for bit on the same software.
 
     Args:
-      config: that of the data set; its own dataset seed is not looked at, for `seed` holds it.
+      config: that of the data set; its own dataset seed and plan are not looked at, for `seed` holds them.
       seed: field `seed` of an example made by the same `record.GENERATOR_VERSION`.
 
     Raises:
       ValueError: if no example has this seed.
     """
-    dataset_seed, index, _, _ = unpack_seed(scene(seed).seed)
-    for _, example in identity_examples(dataclasses.replace(config, dataset_seed=dataset_seed), index):
-        if example["seed"] == seed:
-            return example
-    raise ValueError(f"seed {seed} names a neutral reference, which is no example of its own; expected an example's.")
+    dataset_seed, index, _, _ = unpack_seed(plan.scene(seed).seed)
+    if not plan.is_example(seed):
+        raise ValueError(f"seed {seed} names a neutral reference, no example of its own; expected an example's.")
+    ((_, example),) = _examples(dataclasses.replace(config, dataset_seed=dataset_seed), index, [int(seed)])
+    return example
+
+
+def _examples(config: GeneratorConfig, index: int, seeds: list[int]) -> list[tuple[str, dict]]:
+    """[(key, example)] of some frames of one identity, and of no others of it than they need."""
+    model, renderer = _stage(config.face_model, config.image_size)
+    person = identity(config.dataset_seed, index)
+    renderer.set_texture(paint(config.texture_backend, person, model, config.texture_size))
+    needed = sorted({*seeds, *map(plan.reference_seed, seeds)})  # one expression after the other
+    scenes = [plan.scene(seed, config.neutral_variation) for seed in needed]
+    takes = {s.seed: (s, take) for s, take in _takes(config, person, model, renderer, scenes)}
+    examples = []
+    for seed in seeds:
+        s, take = takes[seed]
+        _, _, expression, frame = unpack_seed(seed)
+        _, neutral = takes[plan.reference_seed(seed)]
+        key = f"{index:06d}_{expression:03d}_{frame:03d}"
+        examples.append((key, record.example(s, neutral_image=neutral["image"], **take)))
+    return examples
 
 
 def _takes(
-    config: GeneratorConfig, person: Identity, model: FaceModel, renderer: Renderer
+    config: GeneratorConfig, person: Identity, model: FaceModel, renderer: Renderer, scenes: Sequence[Scene]
 ) -> Iterator[tuple[Scene, dict]]:
-    """Every scene of a person with what its pixels say: pictures encoded, landmarks in pixels."""
+    """Scenes of a person with what their pixels say: pictures encoded, landmarks in pixels."""
     landmarks, size = model.topology.landmarks, config.image_size
     neutral = model.neutral(person)  # [V, 3]
     frontal = cameras.aim(cameras.FRONTAL, neutral[landmarks], size)
     room = background(person.seed, size)
-    for _, views in itertools.groupby(scenes(config.dataset_seed, person.id), lambda s: unpack_seed(s.seed)[2]):
-        views = list(views)
-        weights = rig.shape_weights(views[0].aus, views[0].asymmetry)
-        pain = model.deform(person, weights)
-        face = model.deform(person, weights | dict(views[0].distractors))
+    for (aus, asymmetry, others), views in itertools.groupby(scenes, lambda s: (s.aus, s.asymmetry, s.others)):
+        pain = model.deform(person, rig.shape_weights(aus, asymmetry))
+        face = model.deform(person, rig.shape_weights(aus, asymmetry, dict(others))) if others else pain
+        folds = wrinkle_depths(model, aus, asymmetry, dict(others))  # [V, 2]
         heat = displacement(neutral, pain, model.topology)  # [V]
         heatmap_frontal = record.png(renderer.field(face, heat, frontal).values)
         for s in views:
             camera = cameras.aim(s.view, neutral[landmarks], size)
             field = renderer.field(face, heat, camera)
             xy, visible = visible_landmarks(face[landmarks], camera, field.depth)
+            picture = renderer.color(face, camera, s.light, room, folds)
             yield (
                 s,
                 {
-                    "image": record.jpeg(renderer.color(face, camera, s.light, room)),
+                    "image": record.jpeg(picture, s.lens.jpeg_quality),
                     "heatmap": record.png(field.values),
                     "heatmap_frontal": heatmap_frontal,
                     "mask": record.png(field.mask),
                     "landmarks": xy,
                     "landmarks_visible": visible,
+                    "distance_mm": cameras.distance(s.view, neutral[landmarks]),
                 },
             )
 
 
 @functools.cache
-def _stage(config: GeneratorConfig) -> tuple[FaceModel, Renderer]:
+def _stage(face_model: str, image_size: int) -> tuple[FaceModel, Renderer]:
     """Face model and renderer of this process: loaded and uploaded to the GPU once."""
-    model = face_models.load(config.face_model)
-    return model, Renderer(model.topology, config.image_size)
+    model = face_models.load(face_model)
+    return model, Renderer(model.topology, image_size)

@@ -1,21 +1,22 @@
 """Record: one frame's arrays -> the example of the data contract, pictures encoded."""
 
+import dataclasses
 import io
 
 import numpy as np
 from PIL import Image
 
-from data_gen.scene import Scene
+from data_gen.rig import OTHER_AUS
+from data_gen.scene import Lens, Light, Room, Scene, View
 from painjax.pspi import pspi
 
-GENERATOR_VERSION = "1.0.0"  # raise it whenever the same seed would give another example
-JPEG_QUALITY = 92
+GENERATOR_VERSION = "2.0.0"  # raise it whenever the same seed would give another example
 
 
-def jpeg(image: np.ndarray) -> bytes:
-    """(S, S, 3) uint8 -> JPEG without chroma subsampling: redness of skin is signal here."""
+def jpeg(image: np.ndarray, quality: int) -> bytes:
+    """(S, S, 3) uint8 -> JPEG of quality 1..100, without chroma subsampling: redness of skin is signal here."""
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=0)
     return buffer.getvalue()
 
 
@@ -36,30 +37,49 @@ def example(
     mask: bytes,
     landmarks: np.ndarray,
     landmarks_visible: np.ndarray,
+    distance_mm: float,
 ) -> dict:
     """One example of `tfds_builders/pain3d`: every field of the data contract, pictures as encoded bytes.
 
-    `landmarks` is (68, 2) float32 pixel xy, `landmarks_visible` (68,) bool; the other labels come from the scene.
+    `landmarks` is (68, 2) float32 pixel xy, `landmarks_visible` (68,) bool, `distance_mm` how far the camera stands;
+    the other labels come from the scene. Clips alone have the field `clip`.
     """
-    aus = np.asarray(scene.aus, np.float32)
-    return {
+    aus, others = np.asarray(scene.aus, np.float32), dict(scene.others)
+    person, view, light, room, lens = scene.identity, scene.view, scene.light, scene.room, scene.lens
+    fields = {
         "image": image,
         "neutral_image": neutral_image,
         "heatmap": heatmap,
         "heatmap_frontal": heatmap_frontal,
         "mask": mask,
         "aus": aus,
+        "other_aus": np.asarray([others.get(name, 0.0) for name in OTHER_AUS], np.float32),
+        "asymmetry": np.float32(scene.asymmetry),
         "pspi": np.float32(pspi(aus)),
+        "kind": scene.kind,
+        "expression": scene.expression,
+        "expression_id": scene.expression_id,
         "landmarks": landmarks,
         "landmarks_visible": landmarks_visible,
         "identity": {
-            "id": scene.identity.id,
-            "age_group": scene.identity.age_group,
-            "gender": scene.identity.gender,
-            "ethnicity": scene.identity.ethnicity,
+            "id": person.id,
+            "age_group": person.age_group,
+            "age_years": np.float32(person.age),
+            "gender": person.gender,
+            "ethnicity": person.ethnicity,
         },
-        "expression_id": scene.expression_id,
-        "view": {"id": scene.view.id, "yaw": scene.view.yaw, "pitch": scene.view.pitch, "fov": scene.view.fov},
+        "view": _floats(view) | {"id": view.id, "distance_mm": np.float32(distance_mm)},
+        "light": _floats(light) | {"rig": light.rig},
+        "room": _floats(room) | {"kind": room.kind},
+        "lens": _floats(lens) | {"jpeg_quality": lens.jpeg_quality},
         "seed": scene.seed,
         "generator_version": GENERATOR_VERSION,
     }
+    if scene.clip is not None:
+        fields["clip"] = {"id": scene.clip.id, "frame": scene.clip.frame, "time_s": np.float32(scene.clip.time)}
+    return fields
+
+
+def _floats(part: View | Light | Room | Lens) -> dict[str, np.float32]:
+    """The attributes of a part of the scene that are numbers with a fraction."""
+    return {name: np.float32(value) for name, value in dataclasses.asdict(part).items() if isinstance(value, float)}

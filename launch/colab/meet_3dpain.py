@@ -81,7 +81,8 @@ from data_gen.camera import aim
 from data_gen.heatmap import HEATMAP_FULL_SCALE_MM, displacement
 from data_gen.render import Renderer
 from data_gen.rig import shape_weights
-from data_gen.scene import AGE_GROUPS, ETHNICITIES, GENDERS, scenes
+from data_gen.plan import scenes
+from data_gen.scene import AGE_GROUPS, ETHNICITIES, GENDERS
 from data_gen.textures import paint
 from data_gen.textures.background import background
 from painjax.overlay import heat_picture, lay_over

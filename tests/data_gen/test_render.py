@@ -205,12 +205,12 @@ def test_visibility_is_what_the_shape_hides():
 
 _HASH = """
 import hashlib, numpy as np
-from data_gen import camera, face_models, scene
+from data_gen import camera, face_models, plan, scene
 from data_gen.render import Renderer
 from data_gen.textures import paint
 from data_gen.textures.background import background
 model, person = face_models.load("procedural"), scene.identity(3, 1)
-s = scene.scenes(3, 1)[1]
+s = plan.scenes(3, 1)[1]
 vertices = model.neutral(person)
 with Renderer(model.topology, 96) as renderer:
     renderer.set_texture(paint("procedural", person, model, 128))

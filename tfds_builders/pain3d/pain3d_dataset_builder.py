@@ -10,9 +10,13 @@ import tensorflow_datasets as tfds
 
 from data_gen.face_models import ict_convert
 from data_gen.face_models.ict import IctFace
-from data_gen.generate import GeneratorConfig, generate
+from data_gen.generate import generate
+from data_gen.generator_config import GeneratorConfig
+from data_gen.plan import EXPRESSION_NAMES, frames_per_identity
 from data_gen.record import GENERATOR_VERSION
-from data_gen.scene import AGE_GROUPS, ETHNICITIES, GENDERS, SPLITS, split_of
+from data_gen.rig import OTHER_AUS
+from data_gen.scene import AGE_GROUPS, ETHNICITIES, GENDERS, KINDS, SPLITS, split_of
+from data_gen.sessions import RIGS, ROOMS
 from painjax.pspi import AU_NAMES
 
 
@@ -32,23 +36,32 @@ class Size:
     pixels: int
     texels: int
     dataset_seed: int = 0
+    plan: str = "pain"
 
 
+# Data sets of one dataset seed have the same people: `distractors` and `clips` go with `full`, and split alike.
 SIZES = {
     "tiny": Size(6, 64, 256, dataset_seed=2),  # this seed puts somebody into every split
     "quick": Size(72, 112, 512),  # two of each age x gender x ethnicity cell
     "full": Size(2500, 224, 1024),
     "full_512": Size(2500, 512, 2048),
+    "distractors": Size(500, 224, 1024, plan="distractors"),
+    "distractors_tiny": Size(6, 64, 256, dataset_seed=2, plan="distractors"),
+    "clips": Size(250, 224, 1024, plan="clips"),
+    "clips_tiny": Size(6, 64, 256, dataset_seed=2, plan="clips"),
 }
 FACE_MODEL_SUFFIXES = {"procedural": "", "ict": "_ict"}
 
 
 def _config(name: str, size: Size, face_model: str) -> Pain3dConfig:
+    frames = size.identities * frames_per_identity(size.plan)
     return Pain3dConfig(
         name=name + FACE_MODEL_SUFFIXES[face_model],
-        description=f"{size.identities} identities x 11 expressions x 3 views, {size.pixels} px, {face_model} head.",
+        description=f"{frames:,} frames of {size.identities} identities at {size.pixels} px: {size.plan}, {face_model}.",
         identities=size.identities,
-        generator=GeneratorConfig(face_model, size.pixels, texture_size=size.texels, dataset_seed=size.dataset_seed),
+        generator=GeneratorConfig(
+            face_model, size.pixels, texture_size=size.texels, dataset_seed=size.dataset_seed, plan=size.plan
+        ),
     )
 
 
@@ -56,7 +69,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """Synthetic pain faces with exact labels. The README beside this file is the specification."""
 
     VERSION = tfds.core.Version(GENERATOR_VERSION)
-    RELEASE_NOTES = {GENERATOR_VERSION: "First release: procedural and ICT-FaceKit heads, procedural textures."}
+    RELEASE_NOTES = {
+        "2.0.0": "Rooms, light rigs, lens, head roll and expression wrinkles, all recorded; units outside PSPI; "
+        "configurations `distractors` and `clips`. The CHANGELOG beside this file has the rest.",
+        "1.0.0": "First release: procedural and ICT-FaceKit heads, procedural textures.",
+    }
     BUILDER_CONFIGS = [_config(name, size, model) for model in FACE_MODEL_SUFFIXES for name, size in SIZES.items()]
     DEFAULT_BUILDER_CONFIG_NAME = "quick"
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
@@ -72,30 +89,41 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         size = self.builder_config.generator.image_size
         picture = tfds.features.Image(shape=(size, size, 3), encoding_format="jpeg")
         plane = tfds.features.Image(shape=(size, size, 1), encoding_format="png")
+        label, vector = tfds.features.ClassLabel, tfds.features.Tensor
+        features = {
+            "image": picture,
+            "neutral_image": picture,
+            "heatmap": plane,
+            "heatmap_frontal": plane,
+            "mask": plane,
+            "aus": vector(shape=(len(AU_NAMES),), dtype=np.float32),
+            "other_aus": vector(shape=(len(OTHER_AUS),), dtype=np.float32),
+            "asymmetry": np.float32,
+            "pspi": np.float32,
+            "kind": label(names=KINDS),
+            "expression": label(names=EXPRESSION_NAMES),
+            "expression_id": np.int32,
+            "landmarks": vector(shape=(68, 2), dtype=np.float32),
+            "landmarks_visible": vector(shape=(68,), dtype=np.bool_),
+            "identity": {
+                "id": np.int32,
+                "age_group": label(names=AGE_GROUPS),
+                "age_years": np.float32,
+                "gender": label(names=GENDERS),
+                "ethnicity": label(names=ETHNICITIES),
+            },
+            "view": {"id": np.int32} | _floats("yaw", "pitch", "roll", "fov", "fill", "distance_mm"),
+            "light": {"rig": label(names=RIGS)}
+            | _floats("key_azimuth", "key_elevation", "key", "fill", "ambient", "rim", "kelvin", "fill_kelvin"),
+            "room": {"kind": label(names=ROOMS)} | _floats("turn", "brightness", "kelvin", "blur"),
+            "lens": {"jpeg_quality": np.int32} | _floats("exposure", "warmth", "tint", "defocus", "noise", "vignette"),
+            "seed": np.uint64,
+            "generator_version": tfds.features.Text(),
+        }
+        if self.builder_config.generator.plan == "clips":
+            features["clip"] = {"id": np.int32, "frame": np.int32, "time_s": np.float32}
         return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": picture,
-                    "neutral_image": picture,
-                    "heatmap": plane,
-                    "heatmap_frontal": plane,
-                    "mask": plane,
-                    "aus": tfds.features.Tensor(shape=(len(AU_NAMES),), dtype=np.float32),
-                    "pspi": np.float32,
-                    "landmarks": tfds.features.Tensor(shape=(68, 2), dtype=np.float32),
-                    "landmarks_visible": tfds.features.Tensor(shape=(68,), dtype=np.bool_),
-                    "identity": {
-                        "id": np.int32,
-                        "age_group": tfds.features.ClassLabel(names=AGE_GROUPS),
-                        "gender": tfds.features.ClassLabel(names=GENDERS),
-                        "ethnicity": tfds.features.ClassLabel(names=ETHNICITIES),
-                    },
-                    "expression_id": np.int32,
-                    "view": {"id": np.int32, "yaw": np.float32, "pitch": np.float32, "fov": np.float32},
-                    "seed": np.uint64,
-                    "generator_version": tfds.features.Text(),
-                }
-            ),
+            features=tfds.features.FeaturesDict(features),
             supervised_keys=("image", "pspi"),
             homepage="https://arxiv.org/abs/2509.16727",
         )
@@ -109,6 +137,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         config = self.builder_config
         seed = config.generator.dataset_seed
         yield from generate(config.generator, [i for i in range(config.identities) if split_of(seed, i) == split])
+
+
+def _floats(*names: str) -> dict[str, type]:
+    return dict.fromkeys(names, np.float32)
 
 
 def _prepare_ict(dl_manager: tfds.download.DownloadManager) -> None:
