@@ -84,13 +84,15 @@ void main() {
 
     vec4 wrinkle = texture(wrinkle_map, v_uv);
     float depth = mix(v_wrinkle.x, v_wrinkle.y, wrinkle.a);
-    // blood and shadow gather in a furrow: blue and green go first
-    albedo *= exp(-depth * wrinkle.b * vec3(0.55, 0.95, 1.05));
+    // shadow and a little blood gather in a furrow
+    albedo *= exp(-depth * wrinkle.b * vec3(0.72, 0.95, 1.0));
+    vec2 fold = depth * (wrinkle.rg * 2.0 - 1.0);
 
     vec3 smooth_n = normalize(v_normal);
     vec3 to_eye = normalize(eye - v_position);
     if (!gl_FrontFacing) smooth_n = -smooth_n;
-    vec3 n = bumped(smooth_n, surface.rg * 2.0 - 1.0 + depth * (wrinkle.rg * 2.0 - 1.0));
+    vec3 n = bumped(smooth_n, surface.rg * 2.0 - 1.0 + fold);
+    smooth_n = bumped(smooth_n, 0.7 * fold); // folds are wider than light spreads under the skin, pores are not
     float n_v = clamp(dot(n, to_eye), 0.05, 1.0);
     vec3 wrap = skin * vec3(0.30, 0.10, 0.05);
 

@@ -7,6 +7,7 @@ import scipy.sparse
 
 from data_gen.face_models import FaceModel
 from data_gen.scene import Identity
+from data_gen.textures.wrinkles import wrinkle_depths as wrinkle_depths
 
 BACKENDS = ("procedural",)
 

@@ -89,9 +89,9 @@ def locate(topology: Topology, positions: np.ndarray, normals: np.ndarray) -> An
         overhang = min(BROW_OVERHANG_MM, max(abs(brow[0, 0]) - BROW_GAP_MM / 2, 0.1))
         start = brow[0, :2] + overhang * inward / np.linalg.norm(inward)
         curve = _open(np.concatenate([start[None], brow[:, :2]]) - (0.0, 1.0))
-        at, distance, above = _along(xy[local], curve)
+        at, distance, offset = _along(xy[local], curve)
         fields["brow_along"][local] = at
-        fields["brow_across"][local] = distance * np.sign(above)
+        fields["brow_across"][local] = distance * np.sign(offset[:, 1])
         brow_length = max(brow_length, float(np.linalg.norm(np.diff(curve, axis=0), axis=1).sum()))
     return Anatomy(
         points=points.astype(np.float32),
@@ -108,16 +108,12 @@ def locate(topology: Topology, positions: np.ndarray, normals: np.ndarray) -> An
     )
 
 
-def distance_to_curve(face: Anatomy, curve: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which points of the face's front lie within about `reach` mm of a frontal (M, 2) curve: their indices, distance
-    in mm, and place along the curve 0..1."""
-    (left, bottom), (right, top) = curve.min(0) - reach, curve.max(0) + reach
-    x, y = face.points[face.facing, 0], face.points[face.facing, 1]
-    near = face.facing[(x > left) & (x < right) & (y > bottom) & (y < top)]
+def along_curve(xy: np.ndarray, curve: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Of points (P, 2) near a smooth curve through (M, 2) points: mm along it, distance in mm, how far to the right of
+    it (x) in mm, each (P,), and the curve's length."""
     smooth = _open(curve, 4)
-    along, distance, _ = _along(face.points[near, :2].astype(np.float64), smooth)
-    length = np.linalg.norm(np.diff(smooth, axis=0), axis=1).sum()
-    return near, distance.astype(np.float32), (along / length).astype(np.float32)
+    along, distance, offset = _along(xy, smooth)
+    return along, distance, offset[:, 0], float(np.linalg.norm(np.diff(smooth, axis=0), axis=1).sum())
 
 
 def _box(xy: np.ndarray, around: np.ndarray, margin: float) -> np.ndarray:
@@ -172,11 +168,11 @@ def _inside(xy: np.ndarray, polygon: np.ndarray) -> np.ndarray:
 
 def _along(xy: np.ndarray, curve: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each point: arc length of the nearest place on a curve (beyond its ends: below 0, above its length), distance
-    to it, and how far above it (y)."""
+    to it, and offset from it (P, 2)."""
     start, end = curve[:-1], curve[1:]
     lengths = np.linalg.norm(end - start, axis=1)
     distance, t, offset = _segments(xy, start, end, endless=True)
     best = distance.argmin(1)
     row = np.arange(len(xy))
     arc = (np.cumsum(lengths) - lengths)[best] + t[row, best] * lengths[best]
-    return arc, distance[row, best], offset[row, best, 1]
+    return arc, distance[row, best], offset[row, best]

@@ -9,9 +9,11 @@ from data_gen.scene import Identity, stream
 from data_gen.textures import Texture, hair, hairstyle
 from data_gen.textures.anatomy import Anatomy, locate
 from data_gen.textures.atlas import Atlas, bake, vertex_normals
+from data_gen.textures.folds import FOLDS, Patch, patches
 from data_gen.textures.noise import noise, smoothstep
 from data_gen.textures.parts import parts
 from data_gen.textures.skin import skin
+from data_gen.textures.wrinkles import Relief, wrinkles
 
 CLOTH_MM = 3.0  # thickness of a collar
 
@@ -24,6 +26,8 @@ class Canvas:
     atlas: Atlas
     texels: Anatomy
     vertices: Anatomy
+    folds: dict[tuple[str, int], Patch]  # of the texels
+    second: np.ndarray  # (N,) 0..1, how much a texel belongs to the second layer of wrinkles
     vertex_is_skin: np.ndarray
     skull: hairstyle.Scalp
     bottom: float  # y where the model ends below
@@ -43,7 +47,10 @@ def canvas(topology: Topology, size: int) -> Canvas:
         is_skin[topology.faces[topology.materials == MATERIALS.index("skin")]] = True
         skull = hairstyle.scalp(vertices, is_skin)
         texels = locate(topology, atlas.positions, atlas.normals)
-        _canvases[key] = Canvas(topology, atlas, texels, vertices, is_skin, skull, float(vertices.points[:, 1].min()))
+        folds = patches(texels)
+        bottom = float(vertices.points[:, 1].min())
+        second = _second(folds, len(texels.points))
+        _canvases[key] = Canvas(topology, atlas, texels, vertices, folds, second, is_skin, skull, bottom)
     return _canvases[key]  # holds the topology, so that its id stays its own
 
 
@@ -53,6 +60,10 @@ def paint(identity: Identity, face_model: FaceModel, size: int) -> Texture:
     atlas, face = board.atlas, board.texels
     look = hair.style(identity)
     layers = skin(identity, face)
+    full, rest = wrinkles(identity, face, board.folds)
+    layers.height += rest.height[0]
+    layers.melanin += 0.35 * rest.dark[0]
+    layers.blood += 0.15 * rest.dark[0]
     color = layers.color()
     roughness, height = layers.roughness, layers.height
     color = hair.paint_brows(identity, look, face, color)
@@ -67,13 +78,15 @@ def paint(identity: Identity, face_model: FaceModel, size: int) -> Texture:
 
     for mine, rgb, rough, soft in parts(identity, atlas, face, 0.6 * look.color):
         color[mine], roughness[mine], subsurface[mine], height[mine] = rgb, rough, soft, 0.0
+    bare = (face.front > 0.5) & (atlas.materials == MATERIALS.index("skin"))
     return Texture(
         albedo=_srgb(atlas.image(color)),
         roughness=_bytes(atlas.image(roughness)),
         surface=_surface(atlas, height, subsurface),
+        wrinkles=_wrinkles(board, full),
         displacement=displacement(board),
         hair=hairstyle.grow(identity, look, board.vertices, board.skull),
-        exposure=float((0.30 / np.average(color[(face.front > 0.5) & (atlas.materials == MATERIALS.index("skin"))])) ** 0.25),
+        exposure=float((0.30 / np.average(color[bare])) ** 0.25),
     )
 
 
@@ -105,11 +118,30 @@ def _below_collar(board: Canvas, face: Anatomy, drop: float) -> np.ndarray:
 
 def _surface(atlas: Atlas, height: np.ndarray, subsurface: np.ndarray) -> np.ndarray:
     """(T, T, 3) uint8: slopes along u and v, and subsurface scattering."""
-    relief, texel = atlas.image(height), atlas.image(atlas.texel_mm)
-    down, right = np.gradient(relief)
-    slopes = np.stack([-right, down], -1) / np.maximum(texel, 0.05)[..., None]  # v runs up, rows run down
-    packed = np.concatenate([np.clip(slopes, -1, 1) * 0.5 + 0.5, atlas.image(subsurface)[..., None]], -1)
-    return _bytes(packed)
+    return _bytes(np.dstack([_slopes(atlas, height) * 0.5 + 0.5, atlas.image(subsurface)]))
+
+
+def _wrinkles(board: Canvas, relief: Relief) -> np.ndarray:
+    """(T, T, 4) uint8: slopes, darkness and layer."""
+    second = board.atlas.image(board.second)
+    slopes = [_slopes(board.atlas, height) for height in relief.height]
+    slopes = slopes[0] + (slopes[1] - slopes[0]) * second[..., None]
+    dark = board.atlas.image(relief.dark.sum(0))
+    return _bytes(np.dstack([slopes * 0.5 + 0.5, 0.5 * dark, second]))
+
+
+def _second(folds: dict[tuple[str, int], Patch], points: int) -> np.ndarray:
+    share = np.full((2, points), 1e-6, np.float32)
+    for (name, _), patch in folds.items():
+        share[FOLDS[name].layer, patch.index] += patch.inside
+    return smoothstep(0.35, 0.65, share[1] / share.sum(0))
+
+
+def _slopes(atlas: Atlas, height: np.ndarray) -> np.ndarray:
+    """(T, T, 2) rise of a height in mm along u and v, -1..1."""
+    down, right = np.gradient(atlas.image(height))
+    slopes = np.stack([-right, down], -1) / np.maximum(atlas.image(atlas.texel_mm), 0.05)[..., None]
+    return np.clip(slopes, -1, 1)  # v runs up, rows run down; a normal leans away from the rise
 
 
 def _bytes(values: np.ndarray) -> np.ndarray:

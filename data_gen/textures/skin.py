@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 
 from data_gen.scene import ETHNICITIES, GENDERS, Identity, stream
-from data_gen.textures.anatomy import Anatomy, distance_to_curve
+from data_gen.textures.anatomy import Anatomy
 from data_gen.textures.noise import noise, smoothstep
 
 # linear RGB reflectance from the lightest to the darkest skin; a melanin level is a place on this curve
@@ -77,8 +77,6 @@ def skin(identity: Identity, face: Anatomy) -> Layers:
     _around_the_eyes(layers, face, tone, old * rng.uniform(0.6, 1.2) + rng.uniform(0.1, 0.5))
     _lips(rng, layers, face, tone, male, old)
     _marks(rng, layers, face, tone, identity.age)
-    for crease in _creases(rng, face, identity.age):
-        _carve(layers, face, *crease)
     if male:
         _stubble(rng, layers, face, tone, float(rng.choice([0.15, 0.4, 0.75, 1.3], p=[0.4, 0.3, 0.2, 0.1])))
     return layers
@@ -150,61 +148,6 @@ def _marks(rng, layers: Layers, face: Anatomy, tone: float, age: float) -> None:
         near = np.flatnonzero((np.abs(face.points - center) < 3 * radius).all(-1))
         away = np.linalg.norm(face.points[near] - center, axis=-1)
         layers.melanin[near] += depth * smoothstep(1.2 * radius, 0.5 * radius, away)
-
-
-def _creases(rng, face: Anatomy, age: float) -> list[tuple]:
-    """(points, y-x curve, depth 0..1, width mm) of the folds that age leaves, and the few that everybody has."""
-    lines, old = [], float(smoothstep(28.0, 78.0, np.float64(age)))
-    marks = face.landmarks[:, :2]
-
-    def jitter(scale: float) -> np.ndarray:
-        return rng.normal(0, scale, 2)
-
-    brow_y = marks[17:27, 1].mean()
-    for k in range(5):
-        xs = np.linspace(-38, 38, 9) * rng.uniform(0.55, 1.0) + rng.uniform(-6, 6)
-        ys = brow_y + 13 + 8.0 * k + rng.normal(0, 0.9, 9).cumsum() * 0.5 - 0.0022 * xs**2 + rng.uniform(-1.5, 1.5)
-        lines.append((np.stack([xs, ys], -1), old * rng.uniform(0.25, 0.9), 0.9))
-    for side, corner, ala, mouth, inner in ((-1, 36, 31, 48, 39), (1, 45, 35, 54, 42)):
-        out = np.array([side, 1.0])
-        for angle in np.radians(rng.uniform(-6, 6) + np.array([-38.0, -18.0, 2.0, 22.0])):
-            ray = np.stack(
-                [np.cos(angle) * np.linspace(5, rng.uniform(13, 22), 4), np.sin(angle) * np.linspace(5, 20, 4)], -1
-            )
-            lines.append((marks[corner] + ray * out + jitter(0.8), old * rng.uniform(0.3, 0.9), 0.7))
-        fold = np.array(
-            [
-                marks[ala] + out * (5, 5),
-                marks[ala] + out * (11, -6),
-                marks[mouth] + out * (9, 6),
-                marks[mouth] + out * (10, -4),
-            ]
-        )
-        lines.append((fold + jitter(0.8), 0.16 + 0.75 * old * rng.uniform(0.7, 1.1), 1.6))
-        droop = np.array([marks[mouth] + out * (2, -2), marks[mouth] + out * (4, -11), marks[mouth] + out * (4, -22)])
-        lines.append((droop + jitter(0.8), 0.65 * old * rng.uniform(0.4, 1.0), 1.4))
-        bag = np.array(
-            [
-                marks[inner] + out * (1, -4),
-                marks[inner] + out * (9, -11),
-                marks[inner] + out * (20, -12),
-                marks[inner] + out * (29, -7),
-            ]
-        )
-        lines.append((bag + jitter(0.6), 0.10 + 0.55 * old * rng.uniform(0.5, 1.1), 1.3))
-        lines.append((bag + out * (1, -4.5) + jitter(0.6), 0.45 * old * rng.uniform(0.2, 1.0), 1.2))
-        frown = np.array([(side * 5, brow_y - 7), (side * 6, brow_y + 2), (side * 5, brow_y + 12)])
-        lines.append((frown + jitter(0.8), 0.6 * old * rng.uniform(0.1, 1.0), 1.0))
-    return lines
-
-
-def _carve(layers: Layers, face: Anatomy, curve: np.ndarray, depth: float, width: float) -> None:
-    near, distance, along = distance_to_curve(face, curve, 4 * width)
-    ends = np.sqrt(np.clip(np.minimum(along, 1 - along) * 5, 0, 1))  # creases fade in and out
-    cut = depth * ends * np.exp(-((distance / width) ** 2)) * face.front[near]
-    layers.height[near] -= 0.55 * width * cut
-    layers.melanin[near] += 0.5 * cut
-    layers.blood[near] += 0.18 * cut
 
 
 def _stubble(rng, layers: Layers, face: Anatomy, tone: float, amount: float) -> None:
