@@ -16,7 +16,7 @@ import numpy as np
 from data_gen.face_models import Topology, ict_atlas, ict_convert, ict_groups
 from data_gen.face_models.ict_lashes import Lashes
 from data_gen.face_models.ict_lids import Lids, sphere_centre
-from data_gen.face_models.ict_shapes import MM, expression
+from data_gen.face_models.ict_shapes import MM, expressions
 from data_gen.rig import SHAPES
 from data_gen.scene import Identity, stream
 
@@ -130,13 +130,13 @@ class IctFace:
 
     def _expressed(self, rest: np.ndarray, shapes: Mapping[str, float]) -> np.ndarray:
         points = rest.astype(np.float64)
-        openings = {side: lids.opening(points) for side, lids in self._lids.items()}
         for name in SHAPES:  # in this order whatever the caller's, so that sums round alike
             weight = shapes.get(name, 0.0)
             if weight:
                 points += weight * self._shapes[name]
         for side, lids in self._lids.items():
-            lids.correct(points, shapes.get(f"eyeBlink_{side}", 0.0), openings[side])
+            own = {name[:-2]: weight for name, weight in shapes.items() if name.endswith(f"_{side}")}
+            lids.correct(points, own, rest)
         for lashes in self._lashes:
             lashes.hang(points)
         return points.astype(np.float32)
@@ -147,7 +147,7 @@ def _blend_basis(arrays: ict_convert.IctArrays) -> tuple[np.ndarray, np.ndarray,
     neutral = arrays.neutral.astype(np.float64) * MM
     deltas = dict(zip(ict_convert.SHAPES, arrays.deltas, strict=True))
     modes = np.stack([deltas[name] for name in ict_convert.IDENTITIES]) * np.float32(MM)
-    shapes = {name: expression(name, deltas, neutral) for name in SHAPES}
+    shapes = expressions(deltas, neutral)
     for first, stop in ict_atlas.SCLERAS:
         ball = neutral[first:stop]
         centre = sphere_centre(ball)

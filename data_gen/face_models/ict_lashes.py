@@ -7,8 +7,8 @@ bent forward, so that it does not cut the lower lid, and its root is tied to the
 
 import numpy as np
 
-LENGTH = 0.25  # of the source's cards
-ROOT_FORWARD, TIP_FORWARD = 0.2, 0.9  # mm
+LENGTH = 0.22  # of the source's cards, in the middle of the lid; towards the corners they are shorter
+ROOT_FORWARD, TIP_FORWARD = 0.4, 1.5  # mm
 
 
 class Lashes:
@@ -28,12 +28,14 @@ class Lashes:
         if template[grid[0, 0], 0] > template[grid[-1, 0], 0]:
             grid = grid[::-1]
         self._card, self._root, self._edge = grid.ravel(), np.repeat(grid[:, 0], grid.shape[1]), edge
-        self._forward = np.tile(np.linspace(ROOT_FORWARD, TIP_FORWARD, grid.shape[1]), columns)
+        profile = np.sin(np.pi * np.linspace(0.02, 0.98, columns)) ** 0.6
+        self._length = LENGTH * np.repeat(profile, grid.shape[1])[:, None]
+        self._forward = np.outer(profile, np.linspace(ROOT_FORWARD, TIP_FORWARD, grid.shape[1])).ravel()
         self._tie = np.repeat(_tie(template[grid[:, 0], 0], template[edge, 0]), grid.shape[1], axis=0)
 
     def hang(self, points: np.ndarray) -> None:
         """Places the card on the lid, in `points` (V, 3) mm."""
-        blades = LENGTH * (points[self._card] - points[self._root])
+        blades = self._length * (points[self._card] - points[self._root])
         blades[:, 2] += self._forward
         points[self._card] = self._tie @ points[self._edge] + blades
 

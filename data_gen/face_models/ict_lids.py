@@ -2,23 +2,36 @@
 
 Identity modes and expression shapes are linear and do not know of each other, so on a sampled identity a full blink
 leaves a slit or crosses the lids, two squints together shut a narrow eye, and a bulging eye pierces its lids. Two
-corrections follow the blend: the upper lid's edge is carried to where it should be above the lower one, and lid skin
-inside the eyeball is lifted out of it. Both vanish smoothly away from the lid's edge.
+corrections follow the blend: the lids' edges are carried to where the weights say they should be, and lid skin inside
+the eyeball is lifted out of it. Both are smooth fields over the skin, and between them the edges, whose triangles are a
+tenth of a millimetre fine and fold in the source's own blink, are set up again as they are at rest, turned.
 """
 
-import numpy as np
+from collections.abc import Mapping
 
-LEAST_OPENING = 0.2  # of the opening at rest, whatever narrows the eye but the blink: AU43 = 0 means open
-OVERLAP = 0.25  # mm that the closed upper edge sinks into the lower: between their vertices the edges are not one line
-AROUND = 50.0  # mm around the eye within which all rings lie
+import numpy as np
+import scipy.sparse
+from scipy.spatial import cKDTree
+
+# Share of the opening at rest by which each shape at full weight narrows the eye.
+NARROWING = {"eyeSquint": 0.5, "cheekSquint": 0.14, "eyeWide": -0.24}
+LOWER_LID = (
+    0.6  # of what is left to correct, the lower lid's part: squinting raises it; the upper one blinks and stares
+)
+OVERLAP = 0.2  # mm that the closed upper edge sinks into the lower: between their vertices the edges are not one line
+AROUND = 50.0  # mm around the eye within which its rings lie
 CORNEA = 10.0  # mm around the foremost point of the eyeball
-CLEARANCE = 0.25  # mm between eyeball and lid skin
-# How much of the edge's movement each ring of vertices around the eye takes along, from the inner rim (0) outwards.
-# Rings 0..4 are the lid's edge, 4 mm of skin; by ring 11 the fold of the upper lid is reached.
-FALLOFF = (1.0, 1.0, 1.0, 1.0, 1.0, 0.92, 0.78, 0.6, 0.42, 0.26, 0.13, 0.05)
+CLEARANCE = 0.3  # mm between eyeball and lid skin
+RIGID, REACH = 1.0, 11.0  # mm from a lid's edge up to which skin goes all its way, and from which it stays
+ORBIT = 24.0  # mm around the eyeball's axis within which skin is kept out of the eyeball
+ALIKE = 2.0  # mm over which it is lifted alike
+CORNER = (
+    -0.8,
+    0.6,
+)  # mm from the corners within which lids never meet, and from which they do: there lies the caruncle
+EDGE = (0.5, 2.2)  # mm from the line on which the lids meet within which an edge keeps its form, and from which not
 MARGIN = 2  # the ring on which the two lids meet: the landmarks of the eyes lie on it
 FRONT = 3  # the ring that is the lid's front edge, where lashes grow
-LIFTED = slice(1, 12)  # rings kept out of the eyeball; ring 0 is the rim inside the lid, which touches it
 
 
 class Lids:
@@ -38,14 +51,43 @@ class Lids:
         self._angles, self._radii = _profile(self._local, self._axis)
         near = np.linalg.norm(template - template[rim].mean(0), axis=1) < AROUND
         near[skin:] = False
-        rings, parents = _rings(faces[near[faces].all(1)], rim, len(FALLOFF))
-        upper, lower = _split(template, rings[MARGIN])
-        self.upper, self.lower = upper, lower
+        rings = _rings(faces[near[faces].all(1)], rim, FRONT + 1)
+        self.upper, self.lower = _split(template, rings[MARGIN])
         self.front = _split(template, rings[FRONT])[0]
-        self._across = template[lower[-1]] - template[lower[0]]
-        self._across /= np.linalg.norm(self._across)
-        self._moved, self._carry = _carry(rings, parents, upper)
-        self._lifted = np.concatenate(rings[LIFTED])
+        across = template[self.lower[-1]] - template[self.lower[0]]
+        self._across = across / np.linalg.norm(across)
+        away = template - sphere_centre(template[ball])
+        forward = away @ self._axis
+        beside = np.linalg.norm(away - forward[:, None] * self._axis, axis=1)
+        self._skin = np.flatnonzero(near & (beside < ORBIT) & (forward > 0))
+        self._spread, self._with_upper, self._with_lower = self._carries(template, np.isin(self._skin, rim))
+        self._touches = np.isin(self._skin, rim)  # inside the lid, on the eyeball
+        self._around, self._mean = _neighbours(template[self._skin])
+
+    def _carries(self, template: np.ndarray, rim: np.ndarray) -> tuple[scipy.sparse.csr_array, np.ndarray, np.ndarray]:
+        """(n, upper) which edge vertices each skin vertex stands under or above; (n,) shares of either edge's way."""
+        p, corners = template[self._skin], self.lower[[0, -1]]
+        along, (first, last) = p @ self._across, template[corners] @ self._across
+        knots = np.concatenate([[first], template[self.upper] @ self._across, [last]])  # at rest in the corners
+        self._inside = smoothstep(np.minimum(knots - knots[0], knots[-1] - knots)[1:-1], *CORNER)
+        spread = np.stack([np.interp(along, knots, unit) for unit in np.eye(len(knots))[1:-1]], axis=1)
+        lines = [np.concatenate([corners[:1], edge, corners[1:]]) for edge in (self.upper, self.lower[1:-1])]
+        middle = np.mean([np.interp(along, template[line] @ self._across, template[line, 1]) for line in lines], axis=0)
+        shares, kept, behind, ahead, part, firmness = [], [], [], [], [], []
+        for line, mine in zip(lines, (p[:, 1] > middle, p[:, 1] <= middle), strict=True):
+            steps = np.arange(0, len(line) - 1, 0.1)
+            fine = np.stack([np.interp(steps, np.arange(len(line)), c) for c in template[line].T], -1)
+            far, place = cKDTree(fine).query(p)
+            shares.append(np.where(mine, np.where(rim, 1.0, smoothstep(far, REACH, RIGID)), 0.0))
+            chosen = mine & (far < EDGE[1]) & ~rim & ~np.isin(self._skin, line)
+            at = steps[place[chosen]]
+            kept.append(self._skin[chosen])
+            behind.append(line[at.astype(int)])
+            ahead.append(line[at.astype(int) + 1])
+            part.append(at % 1)
+            firmness.append(smoothstep(far[chosen], EDGE[1], EDGE[0]))
+        self._edge = [np.concatenate(each) for each in (kept, behind, ahead, part, firmness)]
+        return scipy.sparse.csr_array(spread), *shares
 
     def opening(self, points: np.ndarray) -> np.ndarray:
         """(n, 3) mm: from the lower lid's edge to each vertex of the upper one."""
@@ -54,32 +96,57 @@ class Lids:
         meet = np.stack([np.interp(along[self.upper], along[lower], points[lower, axis]) for axis in range(3)], -1)
         return points[self.upper] - meet
 
-    def correct(self, points: np.ndarray, closing: float, rest: np.ndarray) -> None:
+    def correct(self, points: np.ndarray, weights: Mapping[str, float], rest: np.ndarray) -> None:
         """Moves the lid vertices in place.
 
         Args:
           points: (V, 3) mm, the blended head.
-          closing: 0..1, the weight of the blink.
-          rest: `opening` of the same identity at rest.
+          weights: 0..1 by shape, without its side; `eyeBlink` and those of `NARROWING` matter.
+          rest: (V, 3) mm, the same identity at rest.
         """
-        opening = self.opening(points)
-        lack = np.clip(LEAST_OPENING * rest[:, 1] - opening[:, 1], 0, None)
-        wanted = (1 - closing) * (opening + (lack / np.maximum(rest[:, 1], 1.0))[:, None] * rest)
-        wanted[:, 1] -= closing * OVERLAP
-        points[self._moved] -= self._carry @ (opening - wanted)
-        self._lift(points)
-
-    def _lift(self, points: np.ndarray) -> None:
         centre, scale = self._fit_ball(points[self._ball])
-        away = points[self._lifted] - centre
+        self._lift(points, centre, scale)  # before and after: lids that are lifted alike stay together
+        blink = weights.get("eyeBlink", 0.0)
+        share = 1 - sum(narrowing * weights.get(shape, 0.0) for shape, narrowing in NARROWING.items())
+        shut = blink * self._inside
+        surplus = self.opening(points) - ((1 - shut) * share)[:, None] * self.opening(rest)
+        surplus[:, 1] += shut * OVERLAP
+        lower = LOWER_LID * (1 - blink)
+        way = lower * self._with_lower - (1 - lower) * self._with_upper
+        points[self._skin] += way[:, None] * (self._spread @ surplus)
+        self._set_up_edges(points, rest, centre)
+        self._lift(points, centre, scale)
+
+    def _set_up_edges(self, points: np.ndarray, rest: np.ndarray, centre: np.ndarray) -> None:
+        """Beside the line on which it meets the other, a lid keeps its form at rest, turned as the line has turned."""
+        kept, behind, ahead, part, firmness = self._edge
+        before, now = (p[behind] + part[:, None] * (p[ahead] - p[behind]) for p in (rest, points))
+        turn = np.subtract(*(np.arctan2(*(line - centre)[:, [1, 2]].T) for line in (now, before)))
+        cos, sin = np.cos(turn), np.sin(turn)
+        x, y, z = (rest[kept] - before).T
+        form = now + np.stack([x, cos * y + sin * z, cos * z - sin * y], -1)
+        points[kept] += firmness[:, None] * (form - points[kept])
+
+    def _lift(self, points: np.ndarray, centre: np.ndarray, scale: float) -> None:
+        """Skin inside the eyeball goes out along its radius, and what lies within `ALIKE` with it."""
+        away = points[self._skin] - centre
         distance = np.linalg.norm(away, axis=1)
         angle = np.arccos(np.clip(away @ self._axis / distance, -1, 1))
-        least = scale * np.interp(angle, self._angles, self._radii) + CLEARANCE
-        points[self._lifted] = centre + away * np.maximum(1.0, least / distance)[:, None]
+        lack = scale * np.interp(angle, self._angles, self._radii) + CLEARANCE - distance
+        lack = np.where(self._touches, 0.0, np.clip(lack, 0, None))
+        if lack.any():
+            most = np.maximum.reduceat(lack[self._around], self._mean.indptr[:-1])
+            points[self._skin] += (self._mean @ most / distance)[:, None] * away
 
     def _fit_ball(self, ball: np.ndarray) -> tuple[np.ndarray, float]:
         scale = float(np.sqrt(ball.var(0).sum() / self._local.var(0).sum()))
         return ball.mean(0) - scale * self._local.mean(0), scale
+
+
+def smoothstep(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    """0 beyond `low`, 1 beyond `high`, smooth between; `low` may be the greater."""
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
 
 
 def _ball_frame(ball: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -111,21 +178,19 @@ def _profile(local: np.ndarray, axis: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return np.array(angles), np.array(radii)
 
 
-def _rings(faces: np.ndarray, rim: np.ndarray, count: int) -> tuple[list[np.ndarray], list[dict[int, list[int]]]]:
-    """Rings of vertices at 0, 1, .. edges from the rim, and each vertex's neighbours one ring further in."""
+def _rings(faces: np.ndarray, rim: np.ndarray, count: int) -> list[np.ndarray]:
+    """Rings of vertices at 0, 1, .. edges from the rim."""
     neighbours: dict[int, set[int]] = {}
     for a, b, c in faces.tolist():
         for x, y in ((a, b), (b, c), (c, a)):
             neighbours.setdefault(x, set()).add(y)
             neighbours.setdefault(y, set()).add(x)
-    rings, parents, reached = [np.sort(rim)], [{}], set(rim.tolist())
+    rings, reached = [np.sort(rim)], set(rim.tolist())
     for _ in range(count - 1):
-        inner = set(rings[-1].tolist())
-        ring = sorted({w for v in inner for w in neighbours[v]} - reached)
-        parents.append({v: sorted(neighbours[v] & inner) for v in ring})
+        ring = sorted({w for v in rings[-1].tolist() for w in neighbours[v]} - reached)
         reached.update(ring)
         rings.append(np.array(ring))
-    return rings, parents
+    return rings
 
 
 def _split(template: np.ndarray, ring: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -138,24 +203,16 @@ def _split(template: np.ndarray, ring: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return ring[above], ring[~above]
 
 
-def _carry(
-    rings: list[np.ndarray], parents: list[dict[int, list[int]]], upper: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) vertices that follow the upper lid's edge, and (n, upper) how much of each edge vertex's way they go."""
-    rows = {int(v): np.zeros(len(upper)) for v in rings[MARGIN]}
-    for column, v in enumerate(upper.tolist()):
-        rows[v][column] = 1.0
-    weights = {v: FALLOFF[MARGIN] * row for v, row in rows.items()}
-    for k in range(MARGIN + 1, len(rings)):
-        rows = {v: np.mean([rows[p] for p in parents[k][v]], axis=0) for v in rings[k].tolist()}
-        weights |= {v: FALLOFF[k] * row for v, row in rows.items()}
-    rows = {v: weights[v] for v in rings[MARGIN].tolist()}
-    for k in range(MARGIN, 0, -1):
-        children: dict[int, list[int]] = {int(v): [] for v in rings[k - 1]}
-        for child, above in parents[k].items():
-            for v in above:
-                children[v].append(child)
-        rows = {v: np.mean([rows[c] for c in below], axis=0) for v, below in children.items() if below}
-        weights |= {v: FALLOFF[k - 1] * row for v, row in rows.items()}
-    moved = np.array(sorted(v for v, row in weights.items() if row.any()))
-    return moved, np.stack([weights[v] for v in moved.tolist()])
+def _neighbours(p: np.ndarray) -> tuple[np.ndarray, scipy.sparse.csr_array]:
+    """Indices of the vertices within `ALIKE` of each, row by row, and the sparse (n, n) smooth mean over them.
+
+    The mean of the greatest value around each neighbour is at least the vertex's own value.
+    """
+    near = cKDTree(p).sparse_distance_matrix(cKDTree(p), ALIKE, output_type="coo_matrix").tocsr()
+    near = near + scipy.sparse.identity(len(p)) * 1e-9  # itself, at no distance
+    near.sort_indices()
+    weights = near.copy()
+    weights.data = (1 - (near.data / (1.001 * ALIKE)) ** 2) ** 2
+    mean = scipy.sparse.csr_array(weights.multiply(1 / weights.sum(1)))
+    mean.sort_indices()
+    return mean.indices, mean
