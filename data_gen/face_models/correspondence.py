@@ -101,6 +101,7 @@ class Surface:
 
     def __init__(self, vertices: np.ndarray, faces: np.ndarray):
         corners = vertices[faces].astype(np.float64)
+        self._corners = corners
         longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=-1).max(1)
         steps = np.clip(np.ceil(longest / SPACING), 1, 24).astype(int)
         of, weights = [], []
@@ -129,6 +130,19 @@ class Surface:
         best = np.where(fits, away, np.inf).argmin(1)
         row = np.arange(len(points))
         return np.where(fits[row, best], candidates[row, best], -1)
+
+    def locate(self, points: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) triangles and (n, 3) barycentric weights of the places nearest to points (n, 3) with normals (n, 3)."""
+        sample = self.nearest(points, directions)
+        lost = sample < 0
+        sample[lost] = self._tree.query(points[lost])[1]
+        face = self.faces[sample]
+        corners = self._corners[face]
+        a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+        across = np.cross(a, b)
+        weights = np.linalg.solve(np.stack([a, b, across], -1), (points - corners[:, 0])[..., None])[:, :2, 0]
+        weights = np.clip(np.column_stack([1 - weights.sum(1), weights]), 0, None)
+        return face, weights / weights.sum(1, keepdims=True)
 
     def counterparts(self, points: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(n, 3) where points (n, 3) with normals (n, 3) should go, and (n,) 0 or 1: whether there is such a place."""

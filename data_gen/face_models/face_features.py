@@ -11,7 +11,7 @@ import scipy.ndimage
 
 CELL = 0.5  # mm
 LID_PLACES = np.linspace(0, 1, 9)  # fractions of the way from the right to the left corner of an eye's opening
-LIP_DEPTH = 12.0  # mm that the mouth's opening may lie behind the lips
+PARTED, LIP_DEPTH = 9.0, 12.0  # mm: what lies so much behind what is so near above or below, is behind the lips
 MOUTH_WIDTH = (25.0, 80.0)  # mm
 
 
@@ -97,6 +97,8 @@ class _FrontView:
         depth = np.maximum(depth, self._eyes[column - 2 : column + 3].max(0))
         inside = np.isfinite(depth) & (np.abs(y - eye_y) < 1.4 * eye_span)
         y, z = y[inside], depth[inside]
+        through = z < scipy.ndimage.maximum_filter1d(z, round(PARTED / CELL)) - LIP_DEPTH  # between parted lips
+        z = np.interp(y, y[~through], z[~through])
         z = scipy.ndimage.gaussian_filter1d(z, 1.0 / CELL)
         below = np.flatnonzero((y < eye_y) & (y > eye_y - 0.8 * eye_span))
         tip = below[z[below].argmax()]

@@ -5,6 +5,7 @@ do not close. The shapes of `rig.SHAPES` therefore come from the ICT head by def
 free for research to registered users and are not part of the project; `FlameFace.load` says where it looks for them.
 """
 
+import dataclasses
 import hashlib
 import os
 import tempfile
@@ -12,11 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import scipy.optimize
-import scipy.spatial
 
-from data_gen.face_models import MATERIALS, Topology, flame_file, flame_parts, ict_groups
-from data_gen.face_models.correspondence import normals, register, similarity
+from data_gen.face_models import MATERIALS, Topology, flame_file, flame_marks, flame_parts, ict_groups
+from data_gen.face_models.correspondence import Surface, normals, register, similarity
 from data_gen.face_models.deformation_transfer import Transfer
 from data_gen.face_models.face_features import Head, features
 from data_gen.face_models.flame_lids import Lids
@@ -29,7 +28,6 @@ VERSION = 1  # part of the cache's name: raise it when correspondence or transfe
 MM = 1000.0  # the files are in metres
 MODES = 100  # of the 300 of identity: the rest move the skin by less than the scans' noise
 MODE_LIMIT = 2.0  # identity coefficients are drawn from N(0, 1) within this many standard deviations: no monsters
-TURNED_AWAY = 20.0  # mm added to the distance of a vertex that faces elsewhere: the other lip, the inside of a lid
 
 
 class FlameFace:
@@ -37,28 +35,30 @@ class FlameFace:
 
     name = "flame"
 
-    def __init__(self, arrays: flame_file.FlameArrays, shapes: Mapping[str, np.ndarray], landmarks: np.ndarray):
-        """From a FLAME model of V vertices, (V, 3) mm of displacement by shape, and the 68 FLAME vertices."""
-        template = MM * arrays.template
+    def __init__(self, arrays: flame_file.FlameArrays, transfer: "Transferred"):
+        mixed, faces, landmarks = flame_marks.insert(
+            len(arrays.template), arrays.faces, transfer.triangles, transfer.weights
+        )
+        template = MM * (mixed @ arrays.template)
         found = features(_head(arrays))
         mouth = found.get("stomion", template[landmarks[[62, 66]]].mean(0))
-        self._parts = parts = flame_parts.build(template, arrays.faces, arrays.eyes, mouth)
+        self._parts = parts = flame_parts.build(template, faces, arrays.eyes, mouth)
         index = np.full(len(template), -1)
         index[parts.kept] = np.arange(len(parts.kept))
-        modes = MM * arrays.modes[:MODES, parts.kept]
+        mixed = mixed[parts.kept]
+        modes = np.stack([mixed @ mode for mode in MM * arrays.modes[:MODES]])
         self._average = template[parts.kept]
         self._modes = modes.reshape(len(modes), -1)
-        self._shapes = {name: shapes[name][parts.kept].astype(np.float64) for name in SHAPES}
-        landmarks = index[landmarks]
-        self._steering = ict_groups.steering(modes[:, landmarks].astype(np.float64))
+        self._shapes = {name: mixed @ moved for name, moved in zip(SHAPES, transfer.moved, strict=True)}
         skin = parts.faces[parts.materials == MATERIALS.index("skin")]
-        margins = {
-            side: np.stack([found[f"{name} lid {k}"] for k in range(16)])
-            for side, name in (("L", "left"), ("R", "right"))
-        }
-        self._lids = {
-            side: Lids(self._average, skin, margins[side], ball) for side, ball in zip("LR", parts.eyes, strict=True)
-        }
+        self._lids = {}
+        for side, name, ball in zip("LR", ("left", "right"), parts.eyes, strict=True):
+            margin = np.stack([found[f"{name} lid {k}"] for k in range(16)])
+            self._lids[side] = Lids(self._average, skin, margin, ball)
+        landmarks = index[landmarks]
+        for side, first in (("R", 36), ("L", 42)):
+            landmarks[first : first + 6] = self._lids[side].nearest(self._average[landmarks[first : first + 6]])
+        self._steering = ict_groups.steering(modes[:, landmarks].astype(np.float64))
         self.topology = Topology(
             faces=parts.faces,
             uvs=parts.uvs,
@@ -80,7 +80,7 @@ class FlameFace:
           ValueError: if the file is no FLAME model, or asks to execute something.
         """
         arrays = flame_file.read(flame_file.find_file() if path is None else Path(path))
-        return cls(arrays, *transferred(arrays, IctFace.load()))
+        return cls(arrays, transferred(arrays, IctFace.load()))
 
     def neutral(self, identity: Identity) -> np.ndarray:
         """(V, 3) float32 mm: the face of this identity at rest."""
@@ -120,45 +120,59 @@ class FlameFace:
         return self._parts.with_bag(points).astype(np.float32)
 
 
-def transferred(arrays: flame_file.FlameArrays, source: IctFace) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """ICT's expression shapes on FLAME's vertices (V, 3) mm by name, and the (68,) landmark vertices; from the cache
-    if they have been computed for the same two models before."""
-    rest = source.average({})
+@dataclasses.dataclass(frozen=True)
+class Transferred:
+    """What a FLAME model of V vertices takes over from another head.
+
+    Attributes:
+      moved: (len(SHAPES), V, 3) float32 mm, the expression shapes.
+      triangles, weights: (68,) and (68, 3), where on its faces the markup's points lie (barycentric).
+    """
+
+    moved: np.ndarray
+    triangles: np.ndarray
+    weights: np.ndarray
+
+
+def transferred(arrays: flame_file.FlameArrays, source: IctFace) -> Transferred:
+    """ICT's expression shapes and landmarks on FLAME, from the cache if they are known for these two models."""
     expressed = np.stack([source.average({name: 1.0}) for name in SHAPES])
-    target = cache_folder() / f"flame-v{VERSION}-{_key(arrays, rest, expressed)}.npz"
-    if not target.exists():
-        moved, landmarks = _transfer(arrays, source, expressed)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".flame-", suffix=".npz", delete=False) as partial:
+    path = cache_folder() / f"flame-v{VERSION}-{_key(arrays, source.topology.template, expressed)}.npz"
+    if not path.exists():
+        computed = _transfer(arrays, source.topology, expressed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".flame-", suffix=".npz", delete=False) as partial:
             try:
-                np.savez(partial, moved=moved, landmarks=landmarks)
+                np.savez(partial, **dataclasses.asdict(computed))
                 partial.close()
                 os.chmod(partial.name, 0o644)  # temporary files are private; a cache folder may be shared
-                os.replace(partial.name, target)
+                os.replace(partial.name, path)
             except BaseException:
                 os.unlink(partial.name)
                 raise
-    with np.load(target, allow_pickle=False) as stored:
-        return dict(zip(SHAPES, stored["moved"], strict=True)), stored["landmarks"]
+    with np.load(path, allow_pickle=False) as stored:
+        return Transferred(**{field.name: stored[field.name] for field in dataclasses.fields(Transferred)})
 
 
-def _transfer(arrays: flame_file.FlameArrays, source: IctFace, expressed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(shapes, V, 3) float32 mm and (68,) vertices."""
-    topology = source.topology
+def _transfer(arrays: flame_file.FlameArrays, topology: Topology, expressed: np.ndarray) -> Transferred:
     ict, flame = _head_of(topology), _head(arrays)
-    start, end = _pairs(ict, flame, topology.landmarks, _embedded(arrays))
+    known = _embedded(arrays)
+    start, end = _pairs(ict, flame, topology.landmarks, known)
     align = similarity(end, start)
     aligned = Head(align.apply(flame.vertices), flame.skin, flame.eyes)
     laid = register(ict, aligned, start, align.apply(end))
     transfer = Transfer(ict.vertices, laid, ict.skin, aligned.vertices, aligned.skin)
     back = align.inverse()
-    moved = np.stack([back.turn(transfer(shape)) for shape in expressed]).astype(np.float32)
-    places = back.apply(laid[topology.landmarks])
-    directions = normals(laid, ict.skin)[topology.landmarks] @ back.rotation.T
-    known = _embedded(arrays)
+    surface = Surface(aligned.vertices, flame.skin)
+    triangles, weights = surface.locate(laid[topology.landmarks], normals(laid, ict.skin)[topology.landmarks])
+    triangles = np.flatnonzero(~_on_ball(arrays))[triangles]
     if known is not None:
-        places[-len(known) :] = known
-    return moved, _nearest_vertices(flame, places, directions)
+        triangles[-len(known) :], weights[-len(known) :] = arrays.embedding
+    return Transferred(
+        moved=np.stack([back.turn(transfer(shape)) for shape in expressed]).astype(np.float32),
+        triangles=triangles,
+        weights=weights,
+    )
 
 
 def _pairs(ict: Head, flame: Head, landmarks: np.ndarray, known: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -180,16 +194,12 @@ def _embedded(arrays: flame_file.FlameArrays) -> np.ndarray | None:
     return MM * np.einsum("nk,nkd->nd", weights, arrays.template[arrays.faces[triangles]])
 
 
-def _nearest_vertices(head: Head, places: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """(n,) skin vertices near the places that face the same way, each taken once: the least total distance."""
-    used = np.unique(head.skin)
-    cost = scipy.spatial.distance.cdist(places, head.vertices[used])
-    cost += TURNED_AWAY * (directions @ normals(head.vertices, head.skin)[used].T < 0.3)
-    return used[scipy.optimize.linear_sum_assignment(cost)[1]]
+def _on_ball(arrays: flame_file.FlameArrays) -> np.ndarray:
+    return np.isin(arrays.faces, np.concatenate(arrays.eyes)).any(1)
 
 
 def _head(arrays: flame_file.FlameArrays) -> Head:
-    on_ball = np.isin(arrays.faces, np.concatenate(arrays.eyes)).any(1)
+    on_ball = _on_ball(arrays)
     return Head(MM * arrays.template, arrays.faces[~on_ball], arrays.faces[on_ball])
 
 

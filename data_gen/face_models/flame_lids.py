@@ -6,14 +6,18 @@ one, the skin around follows as a stretched membrane (harmonic weights, Joshi et
 into the eyeball is lifted out of it.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.sparse
+import scipy.sparse.csgraph
 import scipy.sparse.linalg
+import scipy.spatial
 
 from data_gen.face_models.correspondence import normals
 from data_gen.face_models.face_features import LID_PLACES
 
-ON_MARGIN = 0.7  # mm, seen from the front, between the opening's outline and a vertex of the margin
+AWAY = 0.5  # mm^2 added to the squared distance from the opening's outline, so that its margin takes no detours
 AROUND = 19.0  # mm from the middle of the eye's opening to where the skin no longer follows
 LEAST_OPENING = 0.2  # of the opening at rest, whatever narrows the eye but the blink: AU43 = 0 means open
 OVERLAP = 0.3  # mm that the closed upper margin sinks below the lower
@@ -32,23 +36,33 @@ class Lids:
     """
 
     def __init__(self, template: np.ndarray, skin: np.ndarray, margin: np.ndarray, ball: np.ndarray):
-        self._ball = ball
+        self._template, self._ball = template, ball
         self._profile = _profile(template[ball])
         used = np.unique(skin)
         middle = margin.mean(0)
         near = used[np.linalg.norm(template[used] - middle, axis=1) < AROUND]
-        upper_line, lower_line = margin[: len(LID_PLACES)], margin[[0, *range(len(LID_PLACES), len(margin)), 8]]
-        self.upper = _on(template, near, upper_line)
-        self.lower = _on(template, near, lower_line)
-        corners = [near[np.linalg.norm(template[near] - corner, axis=1).argmin()] for corner in margin[[0, 8]]]
-        self.upper = np.setdiff1d(self.upper, corners)
-        self.lower = np.union1d(np.setdiff1d(self.lower, self.upper), corners)
-        self._across = margin[8] - margin[0]
+        last = len(LID_PLACES) - 1
+        edges = _edges(template, skin[np.isin(skin, near).all(1)])
+        ends = [near[np.linalg.norm(template[near] - margin[k], axis=1).argmin()] for k in (0, last)]
+        self.upper = _path(template, edges, ends, margin[: last + 1])[1:-1]
+        self.lower = _path(template, edges, ends, margin[[0, *range(last + 1, len(margin)), last]])
+        self._across = margin[last] - margin[0]
         self._across /= np.linalg.norm(self._across)
         self.moved, self._carry = _harmonic(skin, near, self.upper, self.lower)
         centre = _centre(template[ball])
         outside = ((template - centre) * normals(template, skin)).sum(1) > 0
         self._lifted = near[outside[near]]
+
+    def nearest(self, places: np.ndarray) -> np.ndarray:
+        """(6,) vertices of the margins next to the six points of an eye in the 68-point markup, which go around it
+        from the corner on the subject's right."""
+        kinds = (self.lower[:1], self.upper, self.upper, self.lower[-1:], self.lower[1:-1], self.lower[1:-1])
+        return np.array(
+            [
+                kind[np.linalg.norm(self._template[kind] - place, axis=1).argmin()]
+                for kind, place in zip(kinds, places, strict=True)
+            ]
+        )
 
     def opening(self, points: np.ndarray) -> np.ndarray:
         """(n, 3) mm: from the lower margin to each vertex of the upper one."""
@@ -98,14 +112,28 @@ def _profile(ball: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     return angles, radii, float(np.ptp(ball[:, 0]))
 
 
-def _on(template: np.ndarray, near: np.ndarray, line: np.ndarray) -> np.ndarray:
-    """Vertices that lie on a polyline as seen from the front, and not far before or behind it."""
-    dense = np.concatenate([np.linspace(a, b, 12, endpoint=False) for a, b in zip(line[:-1], line[1:], strict=True)])
-    offset = template[near][:, None] - dense[None]
-    flat = np.linalg.norm(offset[..., :2], axis=-1)
-    best = flat.argmin(1)
-    row = np.arange(len(near))
-    return near[(flat[row, best] < ON_MARGIN) & (np.abs(offset[row, best, 2]) < 3.0)]
+def _edges(template: np.ndarray, faces: np.ndarray) -> scipy.sparse.csr_array:
+    """(V, V) length of each edge, mm."""
+    ends = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    ends = np.unique(np.concatenate([ends, ends[:, ::-1]]), axis=0)
+    length = np.linalg.norm(template[ends[:, 0]] - template[ends[:, 1]], axis=1)
+    return scipy.sparse.coo_array((length, ends.T), (len(template),) * 2).tocsr()
+
+
+def _path(template: np.ndarray, edges: scipy.sparse.csr_array, ends: Sequence[int], line: np.ndarray) -> np.ndarray:
+    """(n,) vertices of the path along edges between two vertices that keeps closest to a polyline (m, 3) mm."""
+    dense = np.concatenate([np.linspace(a, b, 12) for a, b in zip(line[:-1], line[1:], strict=True)])
+    away = scipy.spatial.cKDTree(dense).query(template)[0]
+    step = edges.tocoo()
+    cost = step.data * (AWAY + (away[step.row] + away[step.col]) ** 2)
+    cost = scipy.sparse.coo_array((cost, (step.row, step.col)), edges.shape).tocsr()
+    before = scipy.sparse.csgraph.dijkstra(cost, indices=ends[0], return_predecessors=True)[1]
+    path = [ends[1]]
+    while path[-1] != ends[0]:
+        if before[path[-1]] < 0:
+            raise ValueError("The skin around an eye is not in one piece; expected lids that meet at both corners.")
+        path.append(before[path[-1]])
+    return np.array(path[::-1])
 
 
 def _harmonic(

@@ -6,17 +6,22 @@ is a hole, and it has no teeth, as FLAME. Nothing of FLAME is in it.
 
 import heapq
 import io
-import pickle
+import pickle  # noqa: TID251
 import struct
 
 import numpy as np
 import scipy.sparse
+from scipy.spatial import cKDTree
 
 from data_gen.face_models import ict_convert
+from data_gen.face_models.ict import LANDMARKS
 from data_gen.face_models.ict_atlas import EYE_SOCKETS, MOUTH_SOCKET, SCLERAS
 
-VERTICES = 3600  # of the skin; FLAME has 3931
+VERTICES = 3931  # of the skin, as FLAME has
+LIDS, LIPS = 0.75, 0.45  # cm around eyes and mouth where the source's edge loops stay as they are, as FLAME has some
 METRES = 0.01  # the source is in centimetres
+TURN = np.array([[1, 0, 0], [0, np.cos(0.1), -np.sin(0.1)], [0, np.sin(0.1), np.cos(0.1)]])
+WARP = METRES * TURN @ np.diag([1.06, 0.97, 1.03])
 
 
 def arrays(source: ict_convert.IctArrays) -> dict[str, np.ndarray]:
@@ -26,7 +31,9 @@ def arrays(source: ict_convert.IctArrays) -> dict[str, np.ndarray]:
     points = source.neutral.astype(np.float64)
     skin = (triangles < MOUTH_SOCKET[0]) | _within(triangles, EYE_SOCKETS[0]) | _within(triangles, EYE_SOCKETS[1])
     skin = triangles[skin.all(1)]
-    kept, faces = np.unique(decimate(points, skin, VERTICES), return_inverse=True)
+    fine = _near(points, LANDMARKS[36:42], LIDS) | _near(points, LANDMARKS[42:48], LIDS)
+    fine |= _near(points, LANDMARKS[60:68], LIPS)
+    kept, faces = np.unique(decimate(points, skin, VERTICES, fine), return_inverse=True)
     parts, chosen = [faces.reshape(-1, 3)], [kept]
     for first, stop in (SCLERAS[1], SCLERAS[0]):  # the subject's left eye is FLAME's first
         ball, faces = np.unique(triangles[_within(triangles, (first, stop)).all(1)], return_inverse=True)
@@ -39,17 +46,15 @@ def arrays(source: ict_convert.IctArrays) -> dict[str, np.ndarray]:
     weights[sizes[1] : sizes[2], 3] = weights[sizes[2] :, 4] = 1.0
     modes = source.deltas[: ict_convert.IDENTITY_MODES, index].astype(np.float64)
     template = points[index] + np.einsum("m,mvi->vi", np.linspace(1.2, -1.2, 8), modes[2:10])
-    turn = np.array([[1, 0, 0], [0, np.cos(0.1), -np.sin(0.1)], [0, np.sin(0.1), np.cos(0.1)]])
-    warp = METRES * turn @ np.diag([1.06, 0.97, 1.03])
     shapedirs = np.zeros((len(index), 3, 400))
-    shapedirs[..., : len(modes)] = np.einsum("ij,mvj->vim", warp, modes)
+    shapedirs[..., : len(modes)] = np.einsum("ij,mvj->vim", WARP, modes)
     regressor = np.zeros((5, len(index)))
     regressor[:, 0] = 1.0
     for joint, start, stop in ((3, sizes[1], sizes[2]), (4, sizes[2], sizes[3])):
         regressor[joint] = 0
         regressor[joint, start:stop] = 1 / (stop - start)
     return {
-        "v_template": template @ warp.T + [0.0, -0.03, 0.02],
+        "v_template": template @ WARP.T + [0.0, -0.03, 0.02],
         "shapedirs": shapedirs,
         "posedirs": np.zeros((len(index), 3, 36)),
         "f": np.concatenate(parts).astype(np.uint32),
@@ -59,12 +64,22 @@ def arrays(source: ict_convert.IctArrays) -> dict[str, np.ndarray]:
     }
 
 
+def _near(points, loop, reach):
+    """(V,) bool: close to a closed line through vertices."""
+    corners = points[list(loop)]
+    line = np.concatenate([np.linspace(a, b, 9) for a, b in zip(corners, np.roll(corners, -1, 0), strict=True)])
+    return cKDTree(line).query(points)[0] < reach
+
+
 def _within(triangles, part):
     return (triangles >= part[0]) & (triangles < part[1])
 
 
-def decimate(points: np.ndarray, faces: np.ndarray, count: int) -> np.ndarray:
-    """Removes vertices until `count` are left; half-edge collapses by quadric error (Garland and Heckbert 1997)."""
+def decimate(points: np.ndarray, faces: np.ndarray, count: int, keep: np.ndarray) -> np.ndarray:
+    """Removes vertices but those to `keep` (V,) until `count` are left.
+
+    Half-edge collapses by quadric error (Garland and Heckbert, "Surface Simplification", 1997).
+    """
     used, local = np.unique(faces, return_inverse=True)
     p, triangles = points[used] / np.ptp(points[used]), [list(t) for t in local.reshape(-1, 3)]
     around = [set() for _ in used]  # faces of each vertex
@@ -83,7 +98,7 @@ def decimate(points: np.ndarray, faces: np.ndarray, count: int) -> np.ndarray:
         q, end = quadrics[v] + quadrics[w], np.append(p[w], 1.0)
         return float(end @ q @ end) + 1e-6 * float(((p[v] - p[w]) ** 2).sum())
 
-    border = {v for v in range(len(used)) if len(neighbours(v)) != len(around[v])}
+    border = {v for v in range(len(used)) if keep[used[v]] or len(neighbours(v)) != len(around[v])}
     heap = [(cost(v, w), v, w) for v in range(len(used)) if v not in border for w in neighbours(v)]
     heapq.heapify(heap)
     left, gone = len(used), set()
