@@ -19,14 +19,13 @@ from collections.abc import Iterator, Sequence
 import tqdm
 
 from data_gen import camera as cameras
-from data_gen import face_models, plan, record, rig
+from data_gen import face_models, lens, plan, record, rig, rooms
 from data_gen.face_models import FaceModel
 from data_gen.generator_config import GeneratorConfig
 from data_gen.heatmap import displacement, visible_landmarks
 from data_gen.render import Renderer
-from data_gen.scene import Identity, Scene, identity, unpack_seed
+from data_gen.scene import Identity, Scene, identity, stream, unpack_seed
 from data_gen.textures import paint, wrinkle_depths
-from data_gen.textures.background import background
 
 
 def generate(
@@ -136,7 +135,8 @@ def _takes(
     landmarks, size = model.topology.landmarks, config.image_size
     neutral = model.neutral(person)  # [V, 3]
     frontal = cameras.aim(cameras.FRONTAL, neutral[landmarks], size)
-    room = background(person.seed, size)
+    surroundings = rooms.panorama(person.seed, scenes[0].room)
+    behind = functools.cache(lambda view: rooms.behind(surroundings, view, size))
     for (aus, asymmetry, others), views in itertools.groupby(scenes, lambda s: (s.aus, s.asymmetry, s.others)):
         pain = model.deform(person, rig.shape_weights(aus, asymmetry))
         face = model.deform(person, rig.shape_weights(aus, asymmetry, dict(others))) if others else pain
@@ -147,7 +147,8 @@ def _takes(
             camera = cameras.aim(s.view, neutral[landmarks], size)
             field = renderer.field(face, heat, camera)
             xy, visible = visible_landmarks(face[landmarks], camera, field.depth)
-            picture = renderer.color(face, camera, s.light, room, folds)
+            picture = renderer.color(face, camera, s.light, behind(s.view), folds)
+            picture = lens.develop(picture, s.lens, stream(s.seed, "noise"))
             yield (
                 s,
                 {

@@ -10,7 +10,7 @@ from data_gen.scene import Light
 FILL_AZIMUTH, FILL_ELEVATION = 85.0, 5.0  # degrees: beside the key, low
 RIM_AZIMUTH, RIM_ELEVATION = 150.0, 35.0  # behind the head, opposite the key
 WHITE_BALANCE_KELVIN = 5500.0
-WHITE_BALANCE = 0.68  # share of a light's colour cast that the camera removes
+WHITE_BALANCE = 0.76  # share of a light's colour cast that the camera removes
 GROUND = (1.0, 0.93, 0.86)  # what floors and clothes do to the light from below
 
 LUMINANCE = (0.21, 0.72, 0.07)  # of linear sRGB

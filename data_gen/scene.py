@@ -74,7 +74,7 @@ class Light:
       key, fill, ambient, rim: strengths relative to each other; the camera meters their sum.
       kelvin: colour temperature of the key.
       fill_kelvin: colour temperature of all other light.
-      rig: one of `lighting.RIGS`, for which these numbers were drawn.
+      rig: one of `sessions.RIGS`, for which these numbers were drawn.
     """
 
     key_azimuth: float
@@ -93,7 +93,7 @@ class Room:
     """What lies behind the head.
 
     Attributes:
-      kind: one of `background.ROOMS`.
+      kind: one of `sessions.ROOMS`.
       turn: degrees; which way the subject faces in it.
       brightness: how light it is beside the face, 1 as light.
       kelvin: colour temperature of its light.
@@ -116,7 +116,7 @@ class Lens:
       warmth: white balance, as stops of red over blue.
       tint: white balance, as stops of green over the two.
       defocus: standard deviation of the blur, in thousandths of the picture's side.
-      noise: standard deviation of the sensor's noise at middle grey, as a share of white.
+      noise: standard deviation of the sensor's noise at middle grey, as a share of white in the 8-bit picture.
       vignette: share of the light that the corners lose.
       jpeg_quality: 1..100, as the JPEG library counts.
     """

@@ -34,7 +34,7 @@ OUTDOORS = ("garden", "street")
 
 SETTINGS = {
     "window": Setting(
-        INDOORS, (30, 65), (5, 30), (0.9, 1.1), (0.25, 0.45), (0.3, 0.5), (0.1, 0.3),
+        INDOORS, (25, 60), (5, 30), (0.9, 1.1), (0.2, 0.4), (0.25, 0.4), (0.1, 0.3),
         (5600, 6800), (4400, 5400), (0.4, 0.65),
     ),
     "overhead": Setting(
@@ -54,7 +54,7 @@ SETTINGS = {
         (6200, 7200), (6500, 7500), (0.7, 1.0),
     ),
     "sun": Setting(
-        OUTDOORS, (25, 60), (22, 50), (1.1, 1.4), (0.25, 0.4), (0.4, 0.55), (0.2, 0.5),
+        OUTDOORS, (25, 60), (22, 50), (1.1, 1.4), (0.2, 0.35), (0.3, 0.45), (0.3, 0.6),
         (5000, 5600), (7000, 9000), (0.8, 1.2),
     ),
     "mixed": Setting(
@@ -103,7 +103,7 @@ def room(identity_seed: int) -> Room:
         turn=float(rng.uniform(-180, 180)),
         brightness=float(rng.uniform(*setting.brightness)),
         kelvin=light(identity_seed, identity_seed).fill_kelvin,
-        blur=float(rng.uniform(1.0, 2.6)),
+        blur=float(rng.uniform(1.8, 3.6)),
     )
 
 
@@ -115,7 +115,7 @@ def lens(identity_seed: int, frame_seed: int) -> Lens:
         warmth=float(session.uniform(-0.12, 0.12)),
         tint=float(session.uniform(-0.05, 0.05)),
         defocus=float(session.uniform(0.0, 1.4) + frame.uniform(0.0, 0.8)),
-        noise=float(session.uniform(0.003, 0.015)),
+        noise=float(session.uniform(0.002, 0.008)),
         vignette=float(session.uniform(0.02, 0.18)),
         jpeg_quality=int(session.integers(80, 96)),
     )

@@ -76,15 +76,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-from data_gen import face_models
+from data_gen import face_models, rooms
 from data_gen.camera import aim
 from data_gen.heatmap import HEATMAP_FULL_SCALE_MM, displacement
+from data_gen.plan import scenes
 from data_gen.render import Renderer
 from data_gen.rig import shape_weights
-from data_gen.plan import scenes
 from data_gen.scene import AGE_GROUPS, ETHNICITIES, GENDERS
 from data_gen.textures import paint
-from data_gen.textures.background import background
 from painjax.overlay import heat_picture, lay_over
 from painjax.pspi import AU_MAX, AU_MUSCLES, AU_NAMES, pspi
 
@@ -93,7 +92,7 @@ scene = scenes(dataset_seed=0, index=3)[0]  # person 3, at rest, from the front
 person = scene.identity
 model = face_models.load("procedural")
 rest = model.neutral(person)  # [V, 3] mm
-room = background(person.seed, SIZE)
+surroundings = rooms.panorama(person.seed, scene.room)
 renderer = Renderer(model.topology, SIZE)
 renderer.set_texture(paint("procedural", person, model, 256 if QUICK else 1024))
 
@@ -101,9 +100,10 @@ renderer.set_texture(paint("procedural", person, model, 256 if QUICK else 1024))
 def show(aus, yaw=0.0):
     """Picture [S, S, 3] and pain heatmap [S, S] of six AU intensities, seen from `yaw` degrees to the side."""
     face = model.deform(person, shape_weights(aus))
-    camera = aim(dataclasses.replace(scene.view, yaw=yaw), rest[model.topology.landmarks], SIZE)
+    view = dataclasses.replace(scene.view, yaw=yaw)
+    camera = aim(view, rest[model.topology.landmarks], SIZE)
     heat = renderer.field(face, displacement(rest, face, model.topology), camera).values
-    return renderer.color(face, camera, scene.light, room), heat
+    return renderer.color(face, camera, scene.light, rooms.behind(surroundings, view, SIZE)), heat
 
 
 # %% [markdown]

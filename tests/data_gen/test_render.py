@@ -205,17 +205,16 @@ def test_visibility_is_what_the_shape_hides():
 
 _HASH = """
 import hashlib, numpy as np
-from data_gen import camera, face_models, plan, scene
+from data_gen import camera, face_models, plan, rooms, scene
 from data_gen.render import Renderer
 from data_gen.textures import paint
-from data_gen.textures.background import background
 model, person = face_models.load("procedural"), scene.identity(3, 1)
 s = plan.scenes(3, 1)[1]
 vertices = model.neutral(person)
 with Renderer(model.topology, 96) as renderer:
     renderer.set_texture(paint("procedural", person, model, 128))
     c = camera.aim(s.view, vertices[model.topology.landmarks], 96)
-    picture = renderer.color(vertices, c, s.light, background(person.seed, 96))
+    picture = renderer.color(vertices, c, s.light, rooms.behind(rooms.panorama(person.seed, s.room), s.view, 96))
     field = renderer.field(vertices, vertices[:, 0] / 200 + 0.5, c)
 print(hashlib.sha256(picture.tobytes() + field.values.tobytes() + field.depth.tobytes()).hexdigest())
 """
