@@ -16,42 +16,42 @@ from data_gen.rig import SHAPES
 # (centre x, y, z, sigma x, y, z, move x, y, z)
 _PULLS = {
     "browDown": (  # corrugator and procerus: down and together, the glabella bunches
-        (17, 19, 91, 10, 8, 16, -2.6, -5.2, 1.0),
-        (33, 21, 86, 11, 7, 16, -2.0, -4.5, 0.8),
-        (46, 18, 74, 7, 6, 12, -0.6, -1.8, 0.0),
-        (0, 15, 91, 7, 8, 14, 0.0, -3.0, 2.4),
-        (14, 34, 90, 12, 9, 14, -0.6, -2.0, 0.0),
+        (15, 18, 91, 9, 8, 16, -3.4, -5.0, 2.4),
+        (33, 21, 86, 11, 8, 16, -1.6, -2.4, 0.6),
+        (46, 18, 74, 8, 7, 12, -0.6, -0.8, 0.0),
+        (0, 13, 91, 7, 8, 14, 0.0, -3.0, 3.4),
+        (14, 34, 90, 13, 10, 14, -1.0, -2.2, 0.0),
     ),
-    "cheekSquint": (  # orbicularis oculi, orbital part
-        (38, -26, 75, 12, 9, 18, -0.4, 6.0, 3.6),
-        (51, -18, 63, 8, 9, 14, -2.0, 4.2, 2.2),
-        (57, -2, 56, 6, 8, 12, -4.0, 0.6, 1.0),
-        (31, -14.5, 79, 13, 3.4, 12, 0.0, 2.0, -1.0),
-        (33, -9.0, 80, 10, 3.0, 12, 0.0, 0.8, 0.7),
+    "cheekSquint": (  # orbicularis oculi, orbital part: the cheek bulges below the furrow under the eye
+        (38, -25, 75, 12, 8, 18, -0.4, 6.2, 5.0),
+        (51, -17, 63, 8, 8, 14, -2.0, 4.4, 2.6),
+        (57, -2, 56, 6, 8, 12, -4.0, 0.8, 1.0),
+        (32, -14.0, 79, 12, 2.8, 12, 0.0, 1.6, -3.2),
+        (33, -9.0, 80, 10, 2.6, 12, 0.0, 1.0, 1.0),
     ),
     "eyeSquint": (  # orbicularis oculi, palpebral part; the lids themselves are moved by LID_SHARES
-        (31, -11.0, 79, 11, 3.6, 12, 0.0, 3.2, 1.2),
+        (31, -9.5, 79, 11, 3.0, 12, 0.0, 3.4, 1.8),
         (49, 0, 66, 4, 5, 8, -1.6, 0.0, 0.4),
         (31, 11, 82, 11, 4, 12, 0.0, -1.4, 0.4),
     ),
     "noseSneer": (  # levator labii superioris alaeque nasi, with procerus
-        (14, -41, 92, 7, 8, 16, 0.8, 6.4, 1.0),
-        (9, -22, 92, 7, 9, 14, 0.2, 4.4, 1.6),
-        (21, -24, 81, 6, 9, 12, -1.0, 5.4, 3.4),
-        (0, 2, 88, 6, 4.5, 10, 0.0, 0.0, 3.0),
-        (11, 14, 91, 8, 7, 12, -1.6, -4.6, 0.8),
-        (12, -1, 84, 4, 5, 10, 0.0, 1.0, 1.6),
+        (14, -41, 92, 7, 8, 16, 0.8, 6.0, 1.0),
+        (9, -22, 92, 7, 9, 14, 0.2, 3.8, 1.6),
+        (21, -24, 81, 6, 9, 12, -1.0, 5.0, 3.8),
+        (0, 1, 88, 6, 5, 10, 0.0, -0.6, 3.4),
+        (11, 14, 91, 8, 7, 12, -1.8, -4.2, 1.2),
+        (10, -3, 86, 4, 6, 10, 0.2, 1.4, 2.2),
     ),
-    "noseSneer lip": ((13, -60, 92, 9, 9, 16, 0.4, 4.6, 0.6),),
-    "mouthUpperUp": (  # levator labii superioris: the lip's lateral third rises most, the nasolabial fold deepens
+    "noseSneer lip": ((12, -62, 92, 9, 9, 16, 0.4, 3.4, 0.6), (0, -64, 95, 8, 9, 16, 0.0, 2.6, 0.4)),
+    "mouthUpperUp": (  # levator labii superioris: the middle of the lip rises most, the nasolabial fold deepens
         (15, -42, 90, 6, 6, 14, 0.8, 2.6, 0.4),
         (27, -42, 80, 7, 8, 14, 0.6, 4.0, 3.8),
         (21.5, -54, 84, 2.8, 8, 12, 0.0, 1.5, -1.4),
     ),
     "mouthUpperUp lip": (
-        (15, -64, 92, 8, 8.5, 16, 0.8, 8.4, 1.4),
-        (0, -64, 95, 7, 8.5, 16, 0.0, 5.2, 0.6),
-        (24, -59, 84, 6, 8, 14, 0.4, 2.6, 0.4),
+        (11, -64, 93, 7, 8.5, 16, 0.4, 5.0, 1.2),
+        (0, -65, 95, 8, 9, 16, 0.0, 6.2, 0.9),
+        (22, -60, 85, 6, 8, 14, 0.2, 1.8, 0.4),
     ),
     "mouthSmile": (
         (27, -71, 80, 9, 8, 16, 6.0, 5.0, -2.5),
@@ -88,8 +88,8 @@ _PULLS = {
 # Share of the open aperture that the upper and the lower lid travel at weight 1.
 LID_SHARES = {
     "eyeBlink": (0.85, 0.15),
-    "eyeSquint": (0.16, 0.32),
-    "cheekSquint": (0.0, 0.10),
+    "eyeSquint": (0.16, 0.36),
+    "cheekSquint": (0.02, 0.12),
     "eyeWide": (-0.24, -0.06),
 }
 JAW_HINGE = np.array([0.0, -16.0, 8.0])
@@ -215,7 +215,7 @@ def _above_mouth(template, half, right):
     """1 on the upper lip and above, 0 on the lower lip and below; smooth about the corner."""
     above = smoothstep(template[:, 1], -72.0, -66.0)
     sign, q = _mouth_signs(half)
-    corner = smoothstep(q, 1.0, 0.72)
+    corner = smoothstep(q, 1.0, 0.6)
     lips = np.where(sign > 0, corner, 0.0)
     for row in range(5):
         above[half.mouth[row]] = above[right[half.mouth[row]]] = lips
