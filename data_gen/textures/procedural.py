@@ -12,7 +12,7 @@ from data_gen.textures.atlas import Atlas, bake, vertex_normals
 from data_gen.textures.folds import FOLDS, Patch, patches
 from data_gen.textures.noise import noise, smoothstep
 from data_gen.textures.parts import parts
-from data_gen.textures.skin import skin
+from data_gen.textures.skin import SkinGround, skin
 from data_gen.textures.wrinkles import Relief, wrinkles
 
 CLOTH_MM = 3.0  # thickness of a collar
@@ -26,6 +26,7 @@ class Canvas:
     atlas: Atlas
     texels: Anatomy
     vertices: Anatomy
+    ground: SkinGround  # of the texels
     folds: dict[tuple[str, int], Patch]  # of the texels
     second: np.ndarray  # (N,) 0..1, how much a texel belongs to the second layer of wrinkles
     vertex_is_skin: np.ndarray
@@ -50,7 +51,9 @@ def canvas(topology: Topology, size: int) -> Canvas:
         folds = patches(texels)
         bottom = float(vertices.points[:, 1].min())
         second = _second(folds, len(texels.points))
-        _canvases[key] = Canvas(topology, atlas, texels, vertices, folds, second, is_skin, skull, bottom)
+        _canvases[key] = Canvas(
+            topology, atlas, texels, vertices, SkinGround(texels), folds, second, is_skin, skull, bottom
+        )
     return _canvases[key]  # holds the topology, so that its id stays its own
 
 
@@ -59,7 +62,7 @@ def paint(identity: Identity, face_model: FaceModel, size: int) -> Texture:
     board = canvas(face_model.topology, size)
     atlas, face = board.atlas, board.texels
     look = hair.style(identity)
-    layers = skin(identity, face)
+    layers = skin(identity, board.ground)
     full, rest = wrinkles(identity, face, board.folds)
     layers.height += rest.height[0]
     layers.melanin += 0.35 * rest.dark[0]

@@ -1,153 +1,160 @@
-"""Skin: pigment and blood, their variation over the face, lips, creases, stubble.
-
-Colour is linear reflectance. Melanin moves along a curve of measured-looking skin tones from very light to very dark
-(the range of the individual typology angle, Chardon et al. 1991); haemoglobin takes green and blue away.
-"""
+"""Skin: pigment and blood, how they vary over the face, relief and shine."""
 
 import dataclasses
 
 import numpy as np
+import scipy.spatial
 
-from data_gen.scene import ETHNICITIES, GENDERS, Identity, stream
+from data_gen.scene import GENDERS, Identity, stream
+from data_gen.textures import blemishes
 from data_gen.textures.anatomy import Anatomy
-from data_gen.textures.noise import noise, smoothstep
-
-# linear RGB reflectance from the lightest to the darkest skin; a melanin level is a place on this curve
-TONES = np.array(
-    [
-        (0.700, 0.470, 0.360),
-        (0.640, 0.405, 0.290),
-        (0.565, 0.340, 0.230),
-        (0.440, 0.250, 0.157),
-        (0.300, 0.152, 0.082),
-        (0.185, 0.087, 0.045),
-        (0.105, 0.048, 0.026),
-    ]
-)
-MELANIN = {  # mean and spread of a group's melanin level
-    "african": (4.9, 0.65),
-    "east_asian": (1.35, 0.45),
-    "european": (0.75, 0.45),
-    "latin_american": (2.3, 0.6),
-    "middle_eastern": (2.15, 0.5),
-    "south_asian": (3.2, 0.7),
-}
-BLOOD = np.array([0.10, 0.62, 0.50])  # absorption of haemoglobin in R, G, B
+from data_gen.textures.noise import Fields, noise, smoothstep
+from data_gen.textures.skin_regions import Region, regions
+from data_gen.textures.tone import Tone, reflectance, tone
 
 
 @dataclasses.dataclass
 class Layers:
-    """What skin painters add up, per texel: melanin level, blood, height in mm, and roughness 0..1."""
+    """What skin painters add up, per point: melanin level, blood absorbance, height in mm and roughness 0..1."""
 
     melanin: np.ndarray
     blood: np.ndarray
     height: np.ndarray
     roughness: np.ndarray
+    carotene: float
 
     def color(self) -> np.ndarray:
         """(N, 3) linear RGB."""
-        level = np.clip(self.melanin, 0, len(TONES) - 1.001)
-        low = level.astype(np.int32)
-        part = (level - low)[:, None].astype(np.float32)
-        tones = np.log(TONES).astype(np.float32)
-        return np.exp(tones[low] * (1 - part) + tones[low + 1] * part - self.blood[:, None] * BLOOD.astype(np.float32))
+        return reflectance(self.melanin, self.blood, self.carotene)
 
 
-def skin(identity: Identity, face: Anatomy) -> Layers:
+class SkinGround:
+    """What the skins of all people on the same P points share: `regions`, noise `fields` and white `grain`."""
+
+    def __init__(self, face: Anatomy):
+        self.face = face
+        self._tree = scipy.spatial.cKDTree(face.points)
+        self.regions: dict[str, Region] = regions(face)
+        self.fields = Fields(face.points)
+        self.grain = stream(0, "grain").standard_normal((2, len(face.points)), dtype=np.float32)
+        pits = noise(stream(0, "pores"), face.points[self.regions["pores"].index], 1.15)
+        self.pores = smoothstep(0.6, 2.6, pits).astype(np.float32) * self.regions["pores"].weight
+
+    def near(self, centers: np.ndarray, radii: np.ndarray) -> list[np.ndarray]:
+        """For each center (M, 3): indices of the points within its radius (M,) mm."""
+        found = self._tree.query_ball_point(centers, radii, return_sorted=True)
+        return [np.asarray(indices, np.int64) for indices in found]
+
+
+def skin(identity: Identity, ground: SkinGround) -> Layers:
     """Skin of the whole head and neck, without hair."""
     rng = stream(identity.seed, "skin")
-    old = float(smoothstep(30.0, 75.0, np.float64(identity.age)))
-    male = GENDERS[identity.gender] == "male"
-    mean, spread = MELANIN[ETHNICITIES[identity.ethnicity]]
-    tone = float(np.clip(mean + spread * np.clip(rng.normal(), -2, 2) + 0.15 * male, 0.0, 5.9))
-    fair = float(np.clip(1.2 - tone / 4.0, 0.1, 1.0))  # how much blood shows through
-    x, y, z = face.points.T
+    own = tone(identity)
+    old = float(smoothstep(30.0, 78.0, np.float64(identity.age)))
+    fields, turn = ground.fields, rng.uniform(0, 2 * np.pi)
+    broad, middle, fine = (fields.mixed(rng, wavelength) for wavelength in (38.0, 9.0, 2.6))
+    veins = fields.mixed(rng, 5.0)
+    grain = np.float32(np.cos(turn)) * ground.grain[0] + np.float32(np.sin(turn)) * ground.grain[1]
 
-    broad, middle = noise(rng, face.points, 38.0), noise(rng, face.points, 11.0)
-    fine, grain = noise(rng, face.points, 3.5), rng.standard_normal(len(x), dtype=np.float32)
     layers = Layers(
-        melanin=tone + 0.10 * broad + (0.03 + 0.03 * old) * middle + 0.035 * fine + 0.03 * grain,
-        blood=0.05
-        + fair * ((0.02 + 0.03 * old) * middle + 0.03 * np.abs(fine) + 0.02 * grain)
-        + rng.uniform(-0.04, 0.08),
-        height=0.02 * fine + 0.015 * grain,
-        roughness=np.full(len(x), 0.56, np.float32) - 0.02 * grain,
+        melanin=own.melanin + 0.08 * broad + (0.012 + 0.02 * old) * middle + 0.026 * fine + 0.035 * grain,
+        blood=own.blood + own.fair * ((0.016 + 0.012 * old) * middle + 0.018 * veins + 0.014 * fine + 0.02 * grain),
+        height=0.008 * fine + 0.010 * grain,
+        roughness=0.57 + 0.012 * fine - 0.015 * grain,
+        carotene=own.carotene,
     )
-    _flush(rng, layers, face, fair * rng.uniform(0.7, 1.3), old)
-    _around_the_eyes(layers, face, tone, old * rng.uniform(0.6, 1.2) + rng.uniform(0.1, 0.5))
-    _lips(rng, layers, face, tone, male, old)
-    _marks(rng, layers, face, tone, identity.age)
-    if male:
-        _stubble(rng, layers, face, tone, float(rng.choice([0.15, 0.4, 0.75, 1.3], p=[0.4, 0.3, 0.2, 0.1])))
+    _regional(rng, layers, ground, own, old)
+    _pores(rng, layers, ground, identity, old)
+    _around_the_eyes(rng, layers, ground, own, old)
+    _sag(rng, layers, ground, old)
+    _lips(rng, layers, ground, own, GENDERS[identity.gender] == "male", old)
+    blemishes.paint(identity, layers, ground, own)
+    if GENDERS[identity.gender] == "male":
+        _stubble(
+            rng, layers, ground.face, own.melanin, float(rng.choice([0.15, 0.4, 0.75, 1.3], p=[0.4, 0.3, 0.2, 0.1]))
+        )
     return layers
 
 
-def _flush(rng, layers: Layers, face: Anatomy, strength: float, old: float) -> None:
-    """Blood near the surface: cheeks, nose, chin, ears; oil on the forehead, nose and chin."""
-    x, y, z = face.points.T
-    nose, chin = face.landmarks[30], face.landmarks[8]
-    cheek = np.exp(-(((np.abs(x) - 40) / 17) ** 2) - ((y + 38) / 17) ** 2) * face.front
-    tip = np.exp(-((x / 13) ** 2) - ((y - nose[1]) / 15) ** 2) * smoothstep(nose[2] - 26, nose[2] - 8, z)
-    jaw = np.exp(-((x / 20) ** 2) - ((y - chin[1] - 12) / 12) ** 2) * face.front
-    ear_y = face.landmarks[[0, 16], 1].mean()
-    ears = smoothstep(0, 8, np.abs(x) - np.abs(face.landmarks[[0, 16], 0]).mean()) * np.exp(
-        -(((y - ear_y + 25) / 40) ** 2)
-    )
-    ears = ears * smoothstep(-60, -45, z)
-    mottle = 1 + 0.2 * noise(rng, face.points, 7.0)
-    layers.blood += strength * (0.26 * cheek + (0.22 + 0.10 * old) * tip + 0.12 * jaw + 0.32 * ears) * mottle
-    oily = np.exp(-((x / 24) ** 2) - ((y - 45) / 22) ** 2) * face.front + tip + 0.6 * jaw
-    layers.roughness -= (0.13 - 0.05 * old) * np.clip(oily, 0, 1)
+def _regional(rng, layers: Layers, ground: SkinGround, own: Tone, old: float) -> None:
+    """Painters' zones: a yellower forehead, a red middle of the face, a paler and cooler lower third; oil."""
+    mottled = ground.fields.mixed(rng, 6.0)
+    flush = (0.35 + 0.65 * own.fair) * rng.uniform(0.8, 1.8)
+    for name, amount in (
+        ("cheeks", 0.20),
+        ("nose tip", 0.19 + 0.10 * old),
+        ("wings", 0.20 + 0.05 * old),
+        ("chin", 0.10),
+        ("ears", 0.28),
+        ("forehead", -0.05),
+        ("around the mouth", -0.06),
+        ("neck", 0.05),
+    ):
+        region = ground.regions[name]
+        region.add(layers.blood, flush * amount * (1 + 0.18 * mottled[region.index]))
+    for name, amount in (("forehead", 0.10), ("cheeks", -0.05), ("wings", 0.08), ("around the mouth", 0.07)):
+        ground.regions[name].add(layers.melanin, amount * (1 + 0.15 * own.melanin))
+    ground.regions["neck"].add(layers.melanin, rng.uniform(-0.15, 0.25))
+    ground.regions["shine"].add(layers.roughness, -rng.uniform(0.05, 0.17) * (1 - 0.4 * old))
 
 
-def _around_the_eyes(layers: Layers, face: Anatomy, tone: float, tired: float) -> None:
+def _pores(rng, layers: Layers, ground: SkinGround, identity: Identity, old: float) -> None:
+    """Pits, darker inside and dull; larger on men and with age."""
+    index = ground.regions["pores"].index
+    size = rng.uniform(0.6, 1.2) * (1.15 if GENDERS[identity.gender] == "male" else 0.9) * (1 + 0.25 * old)
+    layers.height[index] -= np.float32(0.11 * size) * ground.pores
+    layers.melanin[index] += np.float32(0.16 * size) * ground.pores
+    layers.roughness[index] += np.float32(0.10 * size) * ground.pores
+
+
+def _around_the_eyes(rng, layers: Layers, ground: SkinGround, own: Tone, old: float) -> None:
     """Thin skin: darker and bluer lids and inner corners, redder lid margins, shadowed lash line."""
-    ring = np.exp(-np.maximum(face.eye, 0) / 6.0) * (face.eye < 60)
-    below = np.exp(-(((face.eye_y + 13) / 7) ** 2) - ((face.eye_x + 3) / 16) ** 2)
-    lid = smoothstep(12, 3, face.eye) * (face.eye_y > 0)
-    layers.melanin += (0.28 + 0.06 * tone) * (0.6 * ring + 0.5 * lid + tired * below) * 0.9
-    layers.blood += 0.16 * ring + 0.22 * tired * below + 0.35 * smoothstep(2.2, 0.2, face.eye)
-    crease = np.exp(-(((face.eye - 5.0) / 1.1) ** 2)) * (face.eye_y > 2)
-    layers.melanin += 0.45 * crease
-    lash = smoothstep(1.7, 0.2, face.eye) * np.where(face.eye_y > 0, 1.0, 0.35)
-    layers.melanin += 2.6 * lash
-    layers.blood += 0.5 * lash
+    tired = old * rng.uniform(0.4, 1.0) + rng.uniform(0.1, 0.7)
+    thin = 0.22 + 0.06 * own.melanin
+    for name, melanin, blood in (
+        ("orbit", 0.55 * thin, 0.13),
+        ("upper lid", 0.45 * thin, 0.10),
+        ("tear trough", thin * tired, 0.20 * tired),
+        ("lid margin", 0.0, 0.35),
+        ("lid crease", 0.42, 0.10),
+        ("lash roots", 2.2, 0.5),
+    ):
+        ground.regions[name].add(layers.melanin, melanin)
+        ground.regions[name].add(layers.blood, blood)
+    ground.regions["orbit"].add(layers.roughness, -0.04)
 
 
-def _lips(rng, layers: Layers, face: Anatomy, tone: float, male: bool, old: float) -> None:
-    """Vermilion: bloodier than skin, thin dark meeting line, vertical wrinkles, moist."""
-    soft = 0.5 * noise(rng, face.points, 4.0)
-    lip = smoothstep(-0.6, 1.6, face.lips + soft)
-    strength = (0.62 if male else 0.85) * rng.uniform(0.8, 1.2) * (1 - 0.35 * old)
-    layers.blood += lip * strength * np.where(face.upper_lip, 1.15, 1.0)
-    layers.melanin += lip * (0.25 + 0.10 * max(tone - 2.0, 0.0)) * np.where(face.upper_lip, 1.2, 0.7)
-    ridges = noise(rng, np.stack([face.points[:, 0] * 2.2, face.points[:, 1] * 0.35], -1), 2.5)
-    layers.height += lip * 0.05 * ridges
-    layers.blood += lip * 0.04 * ridges
-    line = np.exp(-((face.mouth_line / 0.9) ** 2)) * smoothstep(-1.5, 1.0, face.lips)
-    layers.melanin += 1.3 * line
-    layers.blood += 0.6 * line
-    layers.roughness -= 0.17 * lip
+def _sag(rng, layers: Layers, ground: SkinGround, old: float) -> None:
+    """What gravity does: bags under the eyes and jowls beside the chin, as slopes only."""
+    ground.regions["eye bag"].add(layers.height, rng.uniform(0.0, 0.35) + 1.3 * old * rng.uniform(0.2, 1.0))
+    ground.regions["jowls"].add(layers.height, 2.2 * old * rng.uniform(0.2, 1.0))
 
 
-def _marks(rng, layers: Layers, face: Anatomy, tone: float, age: float) -> None:
-    """Freckles on fair skin, moles, and age spots."""
-    freckled = rng.random() < (0.35 if tone < 1.2 else 0.08 if tone < 2.2 else 0.0)
-    if freckled:
-        spots = smoothstep(1.0, 1.8, noise(rng, face.points, 2.6))
-        where = np.exp(-(((face.points[:, 1] + 22) / 26) ** 2)) * face.front
-        layers.melanin += rng.uniform(0.3, 0.8) * spots * where
-    count = rng.poisson(3 + age / 14)
-    old = float(smoothstep(45.0, 80.0, np.float64(age)))
-    on_face = np.flatnonzero((face.front > 0.3) | (face.points[:, 1] < -100))
-    for center in face.points[rng.choice(on_face, count)]:
-        spot = rng.random() < 0.7 * old
-        radius, depth = (
-            (rng.uniform(1.5, 4.0), rng.uniform(0.3, 0.7)) if spot else (rng.uniform(0.5, 1.3), rng.uniform(0.8, 2.2))
-        )
-        near = np.flatnonzero((np.abs(face.points - center) < 3 * radius).all(-1))
-        away = np.linalg.norm(face.points[near] - center, axis=-1)
-        layers.melanin[near] += depth * smoothstep(1.2 * radius, 0.5 * radius, away)
+def _lips(rng, layers: Layers, ground: SkinGround, own: Tone, male: bool, old: float) -> None:
+    """Vermilion: thin skin over blood, wrinkled across, moist, with a pale rim and a dark line where the lips meet."""
+    face, index = ground.face, ground.regions["lip"].index
+    points, inside, upper = face.points[index], face.lips[index], face.upper_lip[index]
+    uneven = noise(rng, points, 5.0)
+    lip = smoothstep(-0.7, 1.1, inside + 0.22 * uneven)
+    strength = (0.72 if male else 0.92) * rng.uniform(0.75, 1.25) * (1 - 0.35 * old)
+    if not male and rng.random() < 0.25:
+        strength += rng.uniform(0.2, 0.7)  # lipstick
+    across = np.stack([points[:, 0], 0.16 * points[:, 1]], -1)
+    ridges, fine = noise(rng, across, 2.4), noise(rng, across, 1.1)
+    middle = np.exp(-((points[:, 0] / 13) ** 2))
+    brown = 0.12 + 0.13 * max(own.melanin - 1.8, 0.0)
+    layers.blood[index] += lip * (
+        strength * np.where(upper, 1.1, 0.95 - 0.12 * middle) + 0.035 * ridges + 0.03 * uneven
+    )
+    layers.melanin[index] += lip * (brown * np.where(upper, 1.3, 0.6) + 0.03 * fine + 0.04 * uneven)
+    layers.height[index] += lip * (0.045 * ridges + 0.02 * fine)
+    layers.roughness[index] += lip * (0.04 * np.abs(fine) - rng.uniform(0.13, 0.22))
+    rim = np.exp(-(((inside + 1.3) / 0.9) ** 2)) * np.where(upper, 1.0, 0.4)
+    layers.height[index] += 0.16 * rim * (1 - 0.5 * old)
+    layers.melanin[index] -= 0.07 * rim
+    line = np.exp(-((face.mouth_line[index] / 0.9) ** 2)) * smoothstep(-1.5, 1.0, inside)
+    layers.melanin[index] += 1.2 * line
+    layers.blood[index] += 0.6 * line
 
 
 def _stubble(rng, layers: Layers, face: Anatomy, tone: float, amount: float) -> None:
@@ -158,7 +165,7 @@ def _stubble(rng, layers: Layers, face: Anatomy, tone: float, amount: float) -> 
     top = np.interp(
         np.abs(x), [0, 14, 26, 40, 60, 75], [nose_y - 3, nose_y - 3, nose_y - 12, mouth_y - 6, mouth_y + 10, -5]
     )
-    edge = 5 * noise(rng, face.points, 9.0)
+    edge = 1.5 * noise(rng, face.points, 9.0)
     area = (
         smoothstep(-3, 7, top - y + edge)
         * smoothstep(chin_y - 52, chin_y - 25, y + edge)
