@@ -16,6 +16,7 @@ import numpy as np
 from data_gen.face_models import Topology, ict_atlas, ict_convert, ict_groups
 from data_gen.face_models.ict_lashes import Lashes
 from data_gen.face_models.ict_lids import Lids, sphere_centre
+from data_gen.face_models.ict_lips import Lips
 from data_gen.face_models.ict_shapes import MM, expressions
 from data_gen.rig import SHAPES
 from data_gen.scene import Identity, stream
@@ -50,6 +51,8 @@ class IctFace:
         self._modes = modes[:, kept].reshape(len(modes), -1)  # [100, 3 V]
         self._shapes = {name: delta[kept] for name, delta in shapes.items()}
         skin = int((kept < ict_atlas.HEAD[1]).sum())
+        soft = int((kept < ict_atlas.MOUTH_SOCKET[1]).sum())
+        self._lips = Lips(template, faces, index[list(LANDMARKS)], soft)
         self._lids, self._lashes = {}, []
         sides = zip("RL", ict_atlas.EYE_SOCKETS, ict_atlas.SCLERAS, ict_atlas.LASHES, strict=True)
         for side, socket, ball, lashes in sides:
@@ -134,6 +137,7 @@ class IctFace:
             weight = shapes.get(name, 0.0)
             if weight:
                 points += weight * self._shapes[name]
+        self._lips.part(points)
         for side, lids in self._lids.items():
             own = {name[:-2]: weight for name, weight in shapes.items() if name.endswith(f"_{side}")}
             lids.correct(points, own, rest)

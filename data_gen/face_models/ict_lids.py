@@ -14,7 +14,7 @@ import scipy.sparse
 from scipy.spatial import cKDTree
 
 # Share of the opening at rest by which each shape at full weight narrows the eye.
-NARROWING = {"eyeSquint": 0.5, "cheekSquint": 0.14, "eyeWide": -0.24}
+NARROWING = {"eyeSquint": 0.5, "cheekSquint": 0.22, "eyeWide": -0.24}
 LOWER_LID = (
     0.6  # of what is left to correct, the lower lid's part: squinting raises it; the upper one blinks and stares
 )

@@ -17,10 +17,9 @@ from data_gen.face_models.ict_atlas import MOUTH_SOCKET
 from data_gen.rig import SHAPES
 
 MM = 10.0  # the source is in centimetres
-# Inner and outer corner of the eye, corner of the mouth; mm on the template, the subject's left.
-CORNERS = ((20.5, 34.0, 91.5), (45.5, 34.3, 86.5), (23.0, -35.0, 101.5))
-CORNER_RADII = (3.5, 8.0)  # mm: averaged within the first, as in the source from the second
-CORNER_SIGMA = 1.8  # mm, of the average
+# Inner and outer corner of the eye, corner of the mouth, mm on the template, the subject's left: there the source's
+# displacements are averaged with a Gaussian of the given sigma, fully within twice that and not beyond four times.
+CORNERS = ((20.5, 34.0, 91.5, 1.8), (45.5, 34.3, 86.5, 1.8), (23.0, -35.0, 101.5, 0.9))
 FRONT = 40.0  # mm in z: pulls do not reach the skin behind it
 
 
@@ -170,13 +169,14 @@ def _pulled(pulls: tuple[tuple[float, ...], ...], template: np.ndarray, sign: fl
 
 def _corners(template: np.ndarray) -> tuple[np.ndarray, scipy.sparse.csr_array, np.ndarray]:
     """(n,) vertices at the corners, (n, V) average around each, and (n,) how far it replaces the source."""
-    corners = np.concatenate([np.array(CORNERS) * [sign, 1, 1] for sign in (1, -1)])
-    distance = np.linalg.norm(template[:, None] - corners, axis=2).min(1)
     skin = template[: MOUTH_SOCKET[1]]  # face, head and the mouth's lining, no eyeballs
-    near = np.flatnonzero(distance[: len(skin)] < CORNER_RADII[1])
-    apart = cKDTree(template[near]).sparse_distance_matrix(cKDTree(skin), 3 * CORNER_SIGMA, output_type="coo_matrix")
-    weights = np.exp(-0.5 * (apart.data / CORNER_SIGMA) ** 2)
+    corners = np.concatenate([np.array(CORNERS) * [sign, 1, 1, 1] for sign in (1, -1)])
+    away = np.linalg.norm(skin[:, None] - corners[:, :3], axis=2) / corners[:, 3]  # [V, 6] in sigmas
+    near = np.flatnonzero(away.min(1) < 4)
+    away, sigma = away[near].min(1), corners[away[near].argmin(1), 3]
+    apart = cKDTree(template[near]).sparse_distance_matrix(cKDTree(skin), 3 * sigma.max(), output_type="coo_matrix")
+    weights = np.exp(-0.5 * (apart.data / sigma[apart.row]) ** 2)
     weights /= np.bincount(apart.row, weights)[apart.row]
     average = scipy.sparse.csr_array((weights, (apart.row, apart.col)), (len(near), len(template)))
-    t = np.clip((CORNER_RADII[1] - distance[near]) / (CORNER_RADII[1] - CORNER_RADII[0]), 0, 1)
+    t = np.clip((4 - away) / 2, 0, 1)
     return near, average, t * t * (3 - 2 * t)
