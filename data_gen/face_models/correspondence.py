@@ -106,9 +106,9 @@ class Surface:
         steps = np.clip(np.ceil(longest / SPACING), 1, 24).astype(int)
         of, weights = [], []
         for step in np.unique(steps):
-            i, j = (grid.ravel() for grid in np.meshgrid(np.arange(step + 1), np.arange(step + 1)))
-            i, j = i[i + j <= step], j[i + j <= step]
-            lattice = np.stack([i, j, step - i - j], -1) / step
+            i, j = (grid.ravel() for grid in np.meshgrid(np.arange(step), np.arange(step)))
+            i, j = i[i + j < step], j[i + j < step]
+            lattice = (np.stack([i, j, step - 1 - i - j], -1) + 1 / 3) / step  # inside, so that no two share a place
             mine = np.flatnonzero(steps == step)
             of.append(np.repeat(mine, len(lattice)))
             weights.append(np.tile(lattice, (len(mine), 1)))
@@ -119,7 +119,7 @@ class Surface:
         border = np.zeros(len(vertices), bool)
         for loop in boundary_loops(faces):
             border[loop] = True
-        self._on_border = ((self.weights > 0) & ~border[at]).sum(1) == 0
+        self._on_border = border[at].sum(1) > 1
         self._tree = scipy.spatial.cKDTree(self.points)
 
     def nearest(self, points: np.ndarray, directions: np.ndarray, reach: float = REACH) -> np.ndarray:
@@ -131,18 +131,28 @@ class Surface:
         row = np.arange(len(points))
         return np.where(fits[row, best], candidates[row, best], -1)
 
-    def locate(self, points: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(n,) triangles and (n, 3) barycentric weights of the places nearest to points (n, 3) with normals (n, 3)."""
-        sample = self.nearest(points, directions)
-        lost = sample < 0
-        sample[lost] = self._tree.query(points[lost])[1]
+    def locate(
+        self, points: np.ndarray, directions: np.ndarray, reach: float = REACH
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The places nearest to points (n, 3) with normals (n, 3).
+
+        Returns:
+          (n,) triangles, (n, 3) barycentric weights, and (n,) bool: whether the place faces as the point does and lies
+          within `reach` mm of it; otherwise it is just the nearest.
+        """
+        sample = self.nearest(points, directions, reach)
+        known = sample >= 0
+        sample[~known] = self._tree.query(points[~known])[1]
         face = self.faces[sample]
         corners = self._corners[face]
         a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-        across = np.cross(a, b)
-        weights = np.linalg.solve(np.stack([a, b, across], -1), (points - corners[:, 0])[..., None])[:, :2, 0]
+        frame = np.stack([a, b, np.cross(a, b)], -1)
+        flat = np.abs(np.linalg.det(frame)) < 1e-12
+        frame[flat] = np.eye(3)
+        weights = np.linalg.solve(frame, (points - corners[:, 0])[..., None])[:, :2, 0]
+        weights[flat] = 1 / 3
         weights = np.clip(np.column_stack([1 - weights.sum(1), weights]), 0, None)
-        return face, weights / weights.sum(1, keepdims=True)
+        return face, weights / weights.sum(1, keepdims=True), known
 
     def counterparts(self, points: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(n, 3) where points (n, 3) with normals (n, 3) should go, and (n,) 0 or 1: whether there is such a place."""

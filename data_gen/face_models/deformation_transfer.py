@@ -39,27 +39,27 @@ class Transfer:
         points = target[self._used].astype(np.float64)
         self._frames, solid = _inverse_frames(self._rest[faces])
         source = Surface(laid, faces[solid])
-        source_face = np.flatnonzero(solid)[source.faces]
+        source_face = np.flatnonzero(solid)
 
         middles = points[local].mean(1)
         facing = np.cross(points[local[:, 1]] - points[local[:, 0]], points[local[:, 2]] - points[local[:, 0]])
         area = np.linalg.norm(facing, axis=1) / 2
         facing = facing / np.maximum(2 * area, 1e-12)[:, None]
-        near = source.nearest(middles, facing, MATCH)
+        near, _, known = source.locate(middles, facing, MATCH)
         self._pair = source_face[near]
-        trust = np.where(near >= 0, 1.0, 0.0)
+        trust = known.astype(np.float64)
 
         gradient, self._basis = _gradients(points, local, area)
         weight = np.repeat(area * np.maximum(trust, LOOSE), 3)
         self._trust = trust[:, None, None]
         self._divergence = (gradient.T * weight).tocsr()
 
-        at = source.nearest(points, normals(points, local), MATCH)
-        self._at, self._at_weights = faces[source_face[at]], source.weights[at]
+        at, self._at_weights, known = source.locate(points, normals(points, local), MATCH)
+        self._at = faces[source_face[at]]
         far = scipy.spatial.cKDTree(laid[np.unique(faces)]).query(points)[0] > STILL
         own_area = np.bincount(local.ravel(), np.repeat(area / 3, 3), len(points))
-        self._known = (at >= 0)[:, None]
-        self._pull = np.where((at >= 0) | far, own_area / DRIFT_LENGTH**2, 1e-9)[:, None]
+        self._known = known[:, None]
+        self._pull = np.where(known | far, own_area / DRIFT_LENGTH**2, 1e-9)[:, None]
         system = self._divergence @ gradient + scipy.sparse.diags_array(self._pull[:, 0])
         self._solver = scipy.sparse.linalg.splu(system.tocsc())
 

@@ -99,6 +99,10 @@ class FlameFace:
         offset = np.einsum("m,mi->i", self.coefficients(identity), self._modes).reshape(-1, 3)
         return self._expressed(self._average + offset, shapes)
 
+    def average(self, shapes: Mapping[str, float]) -> np.ndarray:
+        """(V, 3) float32 mm: nobody's face, the middle of all identities, with expression shapes as for `deform`."""
+        return self._expressed(self._average, shapes)
+
     def coefficients(self, identity: Identity) -> np.ndarray:
         """(100,) float32: the average of the identity's group plus N(0, 1) within +-`MODE_LIMIT`."""
         rng = stream(identity.seed, "shape")
@@ -164,7 +168,7 @@ def _transfer(arrays: flame_file.FlameArrays, topology: Topology, expressed: np.
     transfer = Transfer(ict.vertices, laid, ict.skin, aligned.vertices, aligned.skin)
     back = align.inverse()
     surface = Surface(aligned.vertices, flame.skin)
-    triangles, weights = surface.locate(laid[topology.landmarks], normals(laid, ict.skin)[topology.landmarks])
+    triangles, weights, _ = surface.locate(laid[topology.landmarks], normals(laid, ict.skin)[topology.landmarks])
     triangles = np.flatnonzero(~_on_ball(arrays))[triangles]
     if known is not None:
         triangles[-len(known) :], weights[-len(known) :] = arrays.embedding

@@ -31,9 +31,7 @@ def unfold(vertices: np.ndarray, faces: np.ndarray, importance: np.ndarray) -> n
     points, closed, weight = _filled(vertices.astype(np.float64), faces, loops[1:], importance)
     border = loops[0]
     n = len(points)
-    ends = np.concatenate([closed[:, [0, 1]], closed[:, [1, 2]], closed[:, [2, 0]]])
-    ends = np.unique(np.concatenate([ends, ends[:, ::-1]]), axis=0)
-    pull = np.ones(len(ends))
+    ends, pull = _mean_values(points, closed)
     fixed = np.zeros(n, bool)
     fixed[border] = True
     goal = np.zeros((n, 2))
@@ -51,6 +49,21 @@ def unfold(vertices: np.ndarray, faces: np.ndarray, importance: np.ndarray) -> n
     if best is None:
         raise RuntimeError("The skin of the head does not unfold into one chart; expected one connected surface.")
     return 0.5 + 0.5 * best[: len(vertices)]
+
+
+def _mean_values(points: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(E, 2) directed edges and (E,) positive weights, true to angles (Floater, "Mean value coordinates", 2003)."""
+    ends, pulls = [], []
+    for k in range(3):
+        here, one, other = faces[:, k], faces[:, (k + 1) % 3], faces[:, (k + 2) % 3]
+        a, b = points[one] - points[here], points[other] - points[here]
+        long_a, long_b = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
+        cosine = np.clip((a * b).sum(1) / np.maximum(long_a * long_b, 1e-12), -0.9999, 0.9999)
+        half = np.sqrt((1 - cosine) / (1 + cosine))  # tangent of half the angle
+        ends += [np.column_stack([here, one]), np.column_stack([here, other])]
+        pulls += [half / np.maximum(long_a, 1e-9), half / np.maximum(long_b, 1e-9)]
+    edges, place = np.unique(np.concatenate(ends), axis=0, return_inverse=True)
+    return edges, np.bincount(place.ravel(), np.concatenate(pulls))
 
 
 def _filled(

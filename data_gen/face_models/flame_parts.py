@@ -183,7 +183,7 @@ def _bag_grid(rim: np.ndarray, first: int) -> tuple[np.ndarray, tuple[np.ndarray
     """Faces of the bag over the model's vertices, and its island: the rim is the island's border."""
     n, rings = len(rim), len(BAG_RINGS)
     turn = 2 * np.pi * np.arange(n) / n
-    circle = np.column_stack([np.cos(turn), np.sin(turn)])
+    circle = np.column_stack([np.cos(turn), -np.sin(turn)])  # the rim runs as the skin's border
     radius = np.linspace(1, 0, rings + 1)
     island = np.concatenate([*(r * circle for r in radius[:-1]), np.zeros((1, 2))])
     vertex = np.concatenate([rim, first + np.arange((rings - 1) * n + 1)])
@@ -198,6 +198,5 @@ def _bag_grid(rim: np.ndarray, first: int) -> tuple[np.ndarray, tuple[np.ndarray
             np.column_stack([grid[-1], tip, np.roll(grid[-1], -1)]),
         ]
     )
-    faces = faces[:, ::-1]  # the skin runs along its border with the hole to the right
     u, v, width, height = MOUTH_ISLAND
     return vertex[faces], ((0.5 + 0.5 * island) * [width, height] + [u, v], faces)

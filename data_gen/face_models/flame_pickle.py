@@ -149,7 +149,7 @@ def _numbers(data, dtype, shape, order) -> np.ndarray:
     """Bytes of a file -> array."""
     code = dtype.arguments[0] if isinstance(dtype, _Dtype) and dtype.arguments else None
     if not (isinstance(code, str) and re.fullmatch(r"[biuf][1248]", code)):
-        raise Refused(f"an array of {code or dtype!r}")
+        raise Refused(f"an array of {code or 'things without a type'}")
     if isinstance(data, _Text):
         data = data.arguments[0]
     if isinstance(data, str):

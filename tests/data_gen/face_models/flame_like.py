@@ -45,7 +45,6 @@ def arrays(source: ict_convert.IctArrays) -> dict[str, np.ndarray]:
     weights[: sizes[1], 1] = 1.0
     weights[sizes[1] : sizes[2], 3] = weights[sizes[2] :, 4] = 1.0
     modes = source.deltas[: ict_convert.IDENTITY_MODES, index].astype(np.float64)
-    template = points[index] + np.einsum("m,mvi->vi", np.linspace(1.2, -1.2, 8), modes[2:10])
     shapedirs = np.zeros((len(index), 3, 400))
     shapedirs[..., : len(modes)] = np.einsum("ij,mvj->vim", WARP, modes)
     regressor = np.zeros((5, len(index)))
@@ -54,7 +53,7 @@ def arrays(source: ict_convert.IctArrays) -> dict[str, np.ndarray]:
         regressor[joint] = 0
         regressor[joint, start:stop] = 1 / (stop - start)
     return {
-        "v_template": template @ WARP.T + [0.0, -0.03, 0.02],
+        "v_template": place(source, index),
         "shapedirs": shapedirs,
         "posedirs": np.zeros((len(index), 3, 36)),
         "f": np.concatenate(parts).astype(np.uint32),
@@ -62,6 +61,12 @@ def arrays(source: ict_convert.IctArrays) -> dict[str, np.ndarray]:
         "weights": weights,
         "kintree_table": np.array([[2**32 - 1, 0, 1, 1, 1], [0, 1, 2, 3, 4]], np.uint32),
     }
+
+
+def place(source: ict_convert.IctArrays, vertices: np.ndarray) -> np.ndarray:
+    """(n, 3) metres: where the source's vertices lie in the test head, whose average is somebody else."""
+    person = np.einsum("m,mvi->vi", np.linspace(1.2, -1.2, 8), source.deltas[2:10, vertices].astype(np.float64))
+    return (source.neutral[vertices] + person) @ WARP.T + [0.0, -0.03, 0.02]
 
 
 def _near(points, loop, reach):
