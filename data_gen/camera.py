@@ -32,7 +32,7 @@ def aim(view: View, neutral_landmarks: np.ndarray, size: int) -> Camera:
     """
     brow, chin = _brow_and_chin(neutral_landmarks)
     ear_depth = neutral_landmarks[[0, 16]].mean(0)[2]
-    target = np.array([neutral_landmarks[[27, 28, 29, 30, 8]].mean(0)[0], 0.69 * brow[1] + 0.31 * chin[1], 0.0])
+    target = np.array([neutral_landmarks[[27, 28, 29, 30, 8]].mean(0)[0], 0.63 * brow[1] + 0.37 * chin[1], 0.0])
     target[2] = 0.42 * brow[2] + 0.58 * ear_depth  # the middle of the head, so that turned faces stay centred
     yaw, pitch, roll = np.radians([view.yaw, view.pitch, view.roll])
     back = np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])

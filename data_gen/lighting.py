@@ -14,8 +14,8 @@ WHITE_BALANCE = 0.76  # share of a light's colour cast that the camera removes
 GROUND = (1.0, 0.93, 0.86)  # what floors and clothes do to the light from below
 
 LUMINANCE = (0.21, 0.72, 0.07)  # of linear sRGB
-MEAN_LIGHT = 0.92  # what the camera exposes for: mean light on the side of a head that it sees, 1 being white
-METERED = 0.8  # share of a deviation that the exposure takes back: dim places stay a little dim
+MEAN_LIGHT = 1.0  # what the camera exposes for: mean light on the side of a head that it sees, 1 being white
+METERED = 0.9  # share of a deviation that the exposure takes back: dim places stay a little dim
 
 
 @dataclasses.dataclass(frozen=True)

@@ -115,7 +115,7 @@ def lens(identity_seed: int, frame_seed: int) -> Lens:
         warmth=float(session.uniform(-0.12, 0.12)),
         tint=float(session.uniform(-0.05, 0.05)),
         defocus=float(session.uniform(0.0, 1.4) + frame.uniform(0.0, 0.8)),
-        noise=float(session.uniform(0.002, 0.008)),
+        noise=float(session.uniform(0.0015, 0.006)),
         vignette=float(session.uniform(0.02, 0.18)),
         jpeg_quality=int(session.integers(80, 96)),
     )

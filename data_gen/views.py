@@ -6,7 +6,7 @@ VIEW_YAWS = (0.0, -40.0, 40.0)  # degrees; positive: the camera stands on the su
 VIEWS = len(VIEW_YAWS)
 YAW_JITTER, PITCH_JITTER, ROLL_JITTER = 6.0, 7.0, 6.0  # degrees, either way
 FOV = (18.0, 30.0)  # degrees: a portrait lens, 0.6 to 1.2 m away
-FILL = (0.76, 0.88)  # share of the picture's height: leaves room for a dropped jaw
+FILL = (0.66, 0.76)  # share of the picture's height: leaves room for a dropped jaw
 
 
 def view(identity_seed: int, number: int) -> View:
