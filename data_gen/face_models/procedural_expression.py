@@ -89,7 +89,7 @@ _PULLS = {
 LID_SHARES = {
     "eyeBlink": (0.85, 0.15),
     "eyeSquint": (0.16, 0.36),
-    "cheekSquint": (0.02, 0.12),
+    "cheekSquint": (0.04, 0.17),
     "eyeWide": (-0.24, -0.06),
 }
 JAW_HINGE = np.array([0.0, -16.0, 8.0])
