@@ -1,7 +1,5 @@
-"""Draws a head's hair over the head: in pictures shell upon shell, in fields as something that is no face."""
-
-import ctypes
-from collections.abc import Callable
+"""Draws a head's hair over the head: in pictures wisp upon wisp from far to near, in fields as something that is no
+face."""
 
 import numpy as np
 
@@ -9,7 +7,9 @@ from data_gen import gl_objects, hair_shading
 from data_gen.textures import HairMesh
 
 HAIR_VALUE = -1.0  # what hair writes into a field, where heads write 0..1
-FIELD_SHELL = 1  # the shell that hides things in a field: the outer ones let the head shine through
+FIELD_WIDTH = 0.55  # share of a wisp's width that hides things in a field: strands are sparse at its edges
+TAPER = ((0.0, 0.15, 0.7, 1.0), (0.65, 1.0, 0.95, 0.45))  # width of a wisp along its length
+HIDDEN = -0.25  # cosine to the camera below which hair that lies on the head is behind it
 
 
 class HairDrawing:
@@ -20,17 +20,17 @@ class HairDrawing:
         self._hair: HairMesh | None = None
         self._program = gl_objects.program(gl, hair_shading.HAIR_VERTEX, hair_shading.HAIR_FRAGMENT)
         self._texture = gl.glGenTextures(1)
-        self._positions, self._attributes, self._nodes = (gl_objects.buffer(gl, np.zeros(4, np.float32)) for _ in "pan")
+        self._centers, self._static, self._field_nodes = (gl_objects.buffer(gl, np.zeros(4, np.float32)) for _ in "csf")
         self._indices, self._field_indices = gl.glGenBuffers(2)
         self._array, self._field_array = gl.glGenVertexArrays(2)
         gl.glBindVertexArray(self._array)
-        gl_objects.attribute(gl, self._positions, 0, 3)
-        for location, width, offset in ((1, 3, 0), (2, 3, 12), (3, 2, 24), (4, 2, 32)):
-            gl_objects.attribute(gl, self._attributes, location, width, stride=40, offset=offset)
+        gl_objects.attribute(gl, self._centers, 0, 3)
+        for location, width, offset in ((1, 3, 0), (2, 3, 12), (3, 4, 24), (4, 1, 40)):
+            gl_objects.attribute(gl, self._static, location, width, stride=44, offset=offset)
         gl.glBindBuffer(gl.GL_ELEMENT_ARRAY_BUFFER, self._indices)
         gl.glBindVertexArray(self._field_array)
-        gl_objects.attribute(gl, self._nodes, 0, 3, stride=16)
-        gl_objects.attribute(gl, self._nodes, 1, 1, stride=16, offset=12)
+        gl_objects.attribute(gl, self._field_nodes, 0, 3, stride=16)
+        gl_objects.attribute(gl, self._field_nodes, 1, 1, stride=16, offset=12)
         gl.glBindBuffer(gl.GL_ELEMENT_ARRAY_BUFFER, self._field_indices)
 
     def set(self, hair: HairMesh | None) -> None:
@@ -38,15 +38,33 @@ class HairDrawing:
         self._hair = hair
         if hair is None:
             return
-        gl, (shells, nodes) = self._gl, hair.positions.shape[:2]
-        gl_objects.update(gl, self._attributes, hair.attributes.reshape(shells * nodes, -1))
-        layered = hair.faces[None] + np.arange(shells, dtype=np.uint32)[:, None, None] * np.uint32(nodes)
-        for array, indices in ((self._array, layered), (self._field_array, hair.faces)):
-            gl.glBindVertexArray(array)
-            gl.glBufferData(
-                gl.GL_ELEMENT_ARRAY_BUFFER, indices.nbytes, np.ascontiguousarray(indices), gl.GL_STATIC_DRAW
-            )
-        texels = np.round(np.sqrt(np.clip(hair.texture, 0, 1)) * 255).astype(np.uint8)
+        gl, (wisps, nodes) = self._gl, hair.positions.shape[:2]
+        strand = np.gradient(hair.positions, axis=1)
+        strand /= np.maximum(np.linalg.norm(strand, axis=-1, keepdims=True), 1e-6)
+        v = np.linspace(0, 1, nodes, dtype=np.float32)
+        half = 0.5 * hair.widths[:, None] * np.interp(v, *TAPER).astype(np.float32)  # [W, S]
+        static = np.empty((wisps, nodes, 2, 11), np.float32)
+        static[..., :3], static[..., 3:6] = hair.normals[:, :, None], strand[:, :, None]
+        static[..., 6] = hair.columns[:, None]
+        static[..., 7] = v[:, None]
+        static[..., 8] = half[..., None] * np.array([-1, 1])
+        static[..., 9] = hair.light[:, None, None]
+        static[..., 10] = hair.tone[:, None, None]
+        gl_objects.update(gl, self._static, static)
+        side = np.cross(strand, hair.normals)
+        side *= (FIELD_WIDTH * half / np.maximum(np.linalg.norm(side, axis=-1), 1e-6))[..., None]
+        self._field_sides = np.stack([-side, side], 2).astype(np.float32)  # [W, S, 2, 3]
+        a = 2 * np.arange(nodes - 1)[:, None]
+        quads = a + np.array([0, 1, 2, 2, 1, 3])  # [S - 1, 6]
+        first = 2 * nodes * np.arange(wisps)[:, None]
+        self._triangles = (first + quads.ravel()).astype(np.uint32)  # [W, 6 (S - 1)]
+        dense = (first + quads[min(1, nodes - 2) : max(nodes - 2, 1)].ravel()).astype(np.uint32)  # not roots and tips
+        self._field_count = dense.size
+        gl.glBindVertexArray(self._field_array)
+        gl.glBufferData(gl.GL_ELEMENT_ARRAY_BUFFER, dense.nbytes, dense, gl.GL_STATIC_DRAW)
+        texels = hair.texture.copy()
+        texels[..., :3] = np.sqrt(np.clip(texels[..., :3], 0, 1))
+        texels = np.round(np.clip(texels, 0, 1) * 255).astype(np.uint8)
         rows, columns = texels.shape[:2]
         gl.glBindTexture(gl.GL_TEXTURE_2D, self._texture)
         gl.glTexImage2D(gl.GL_TEXTURE_2D, 0, gl.GL_RGBA8, columns, rows, 0, gl.GL_RGBA, gl.GL_UNSIGNED_BYTE, texels)
@@ -54,8 +72,8 @@ class HairDrawing:
         gl.glTexParameteri(gl.GL_TEXTURE_2D, gl.GL_TEXTURE_MIN_FILTER, gl.GL_LINEAR_MIPMAP_LINEAR)
         gl.glTexParameteri(gl.GL_TEXTURE_2D, gl.GL_TEXTURE_WRAP_T, gl.GL_CLAMP_TO_EDGE)
 
-    def color(self, vertices: np.ndarray, world_to_clip: np.ndarray, set_light: Callable[[int], None]) -> None:
-        """Blends the shells, inner first, over the head that the bound framebuffer holds.
+    def color(self, vertices: np.ndarray, world_to_clip: np.ndarray, set_light) -> None:
+        """Blends the wisps, the far ones first, over the head that the bound framebuffer holds.
 
         Args:
           vertices: (V, 3) mm of the head.
@@ -64,32 +82,43 @@ class HairDrawing:
         """
         if self._hair is None:
             return
-        gl = self._gl
-        gl_objects.update(gl, self._positions, self._hair.positions + self._motion(vertices))
+        gl, hair = self._gl, self._hair
+        nodes = self._nodes(vertices)  # [W, S, 3]
+        ahead = world_to_clip[3, :3]  # clip w is the depth along the optical axis
+        middle = nodes.shape[1] // 2
+        depth = nodes[:, middle] @ ahead + hair.normals[:, middle] @ ahead * 6.0
+        facing = np.maximum(-(hair.normals[:, 0] @ ahead), -(hair.normals[:, -1] @ ahead)) / np.linalg.norm(ahead)
+        order = np.argsort(-depth, kind="stable")
+        order = order[~hair.lies[order] | (facing[order] > HIDDEN)]
+        gl_objects.update(gl, self._centers, np.repeat(nodes.reshape(-1, 3), 2, axis=0))
         gl.glUseProgram(self._program)
         set_light(self._program)
         gl_objects.bind_texture(gl, self._program, "strand_map", 0, self._texture)
         gl_objects.matrix(gl, self._program, "world_to_clip", world_to_clip)
         gl.glBindVertexArray(self._array)
+        indices = self._triangles[order]
+        gl.glBufferData(gl.GL_ELEMENT_ARRAY_BUFFER, indices.nbytes, indices, gl.GL_DYNAMIC_DRAW)
         gl.glDisable(gl.GL_CULL_FACE)
+        gl.glDepthMask(gl.GL_FALSE)
         gl.glEnable(gl.GL_BLEND)
         gl.glBlendFuncSeparate(gl.GL_SRC_ALPHA, gl.GL_ONE_MINUS_SRC_ALPHA, gl.GL_ONE, gl.GL_ONE_MINUS_SRC_ALPHA)
-        shell, outer = self._hair.faces.size, len(self._hair.positions) - 1
-        gl.glDrawElements(gl.GL_TRIANGLES, shell, gl.GL_UNSIGNED_INT, None)
-        gl.glEnable(gl.GL_CULL_FACE)  # only the innermost shell is seen from inside: the far side of hanging hair
-        gl.glDrawElements(gl.GL_TRIANGLES, outer * shell, gl.GL_UNSIGNED_INT, ctypes.c_void_p(4 * shell))
+        gl.glDrawElements(gl.GL_TRIANGLES, indices.size, gl.GL_UNSIGNED_INT, None)
         gl.glDisable(gl.GL_BLEND)
+        gl.glDepthMask(gl.GL_TRUE)
 
     def field(self, vertices: np.ndarray) -> None:
         """Writes `HAIR_VALUE` before the head in the field that the bound framebuffer holds, by its program in use."""
         if self._hair is None:
             return
-        gl, middle = self._gl, self._hair.positions[FIELD_SHELL]
-        nodes = np.column_stack([middle + self._motion(vertices), np.full(len(middle), HAIR_VALUE)])
-        gl_objects.update(gl, self._nodes, nodes)
+        gl, nodes = self._gl, self._nodes(vertices)
+        points = np.full((*nodes.shape[:2], 2, 4), HAIR_VALUE, np.float32)
+        points[..., :3] = nodes[:, :, None] + self._field_sides
+        gl_objects.update(gl, self._field_nodes, points)
         gl.glBindVertexArray(self._field_array)
         gl.glDisable(gl.GL_CULL_FACE)
-        gl.glDrawElements(gl.GL_TRIANGLES, self._hair.faces.size, gl.GL_UNSIGNED_INT, None)
+        gl.glDrawElements(gl.GL_TRIANGLES, self._field_count, gl.GL_UNSIGNED_INT, None)
 
-    def _motion(self, vertices: np.ndarray) -> np.ndarray:
-        return (self._hair.binding @ (vertices - self._template)).astype(np.float32)  # [G, 3]
+    def _nodes(self, vertices: np.ndarray) -> np.ndarray:
+        """(W, S, 3) mm: the centre lines on this head."""
+        motion = self._hair.binding @ (vertices - self._template).astype(np.float32)
+        return self._hair.positions + motion.reshape(self._hair.positions.shape)

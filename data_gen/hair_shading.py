@@ -1,77 +1,81 @@
-"""Shaders of hair: shells of strands, lit along their tangents.
+"""Shaders of hair: ribbons of strands that face the camera, lit along their tangents.
 
 Kajiya & Kay, "Rendering fur with three dimensional textures" (1989), with the two shifted highlights of Marschner et
-al. (2003) as Scheuermann (2004) approximates them.
+al. (2003) as Scheuermann (2004) approximates them. Light is summed at the nodes, of which there are fewer than pixels.
 """
 
 from data_gen.film import FILM
 
 HAIR_VERTEX = """#version 330 core
-layout(location = 0) in vec3 position;
-layout(location = 1) in vec3 normal;
-layout(location = 2) in vec3 strand;   // direction from root to tip
-layout(location = 3) in vec2 uv;       // around the head, along the strand
-layout(location = 4) in vec2 shell;    // density below which nothing grows here; light that gets here
+layout(location = 0) in vec3 center;    // of the wisp, mm
+layout(location = 1) in vec3 normal;    // of the body of hair
+layout(location = 2) in vec3 strand;    // direction from root to tip
+layout(location = 3) in vec4 ribbon;    // texture u and v; half the width, signed; light that gets here
+layout(location = 4) in float tone;
 uniform mat4 world_to_clip;
-out vec3 v_position;
-out vec3 v_normal;
-out vec3 v_strand;
-out vec2 v_uv;
-out vec2 v_shell;
-void main() {
-    v_position = position;
-    v_normal = normal;
-    v_strand = strand;
-    v_uv = uv;
-    v_shell = shell;
-    gl_Position = world_to_clip * vec4(position, 1.0);
-}
-"""
-
-HAIR_FRAGMENT = (
-    """#version 330 core
-in vec3 v_position;
-in vec3 v_normal;
-in vec3 v_strand;
-in vec2 v_uv;
-in vec2 v_shell;
-uniform sampler2D strand_map;  // rgb: square root of the linear colour; a: square root of density
 uniform vec3 eye;
 uniform vec3 light_direction[3];
 uniform vec3 light_color[3];
 uniform vec3 ambient_up;
 uniform vec3 ambient_down;
 uniform float exposure;
-out vec4 color;
-"""
-    + FILM
-    + """
+out vec2 v_uv;
+out vec3 v_diffuse;  // times the colour of the hair
+out vec3 v_gloss;    // mirrored at the surface of the strands
+out vec3 v_glow;     // that went through them: times their colour, once more
+
 float highlight(vec3 t, vec3 h, float power) {
     float along = dot(t, h);
     return pow(max(1.0 - along * along, 0.0), 0.5 * power);
 }
 
 void main() {
-    vec4 texel = texture(strand_map, v_uv);
-    float alpha = smoothstep(v_shell.x - 0.05, v_shell.x + 0.12, texel.a * texel.a);
-    if (alpha < 0.06) discard;
-    vec3 albedo = texel.rgb * texel.rgb;
-    float light = v_shell.y * (0.55 + 0.75 * texel.a * texel.a);
-    vec3 to_eye = normalize(eye - v_position);
-    vec3 n = normalize(v_normal);
-    float inside = dot(n, to_eye) < 0.0 ? 0.35 : 1.0; // the far side of a curtain of hair lies in its own shade
-    vec3 t = normalize(v_strand + n * (texel.a - 0.75) * 0.35);
-    vec3 sum = mix(ambient_down, ambient_up, 0.5 + 0.5 * n.y) * albedo * 0.8;
+    vec3 to_eye = normalize(eye - center);
+    vec3 flat_side = normalize(cross(strand, normal) + 1e-5);
+    vec3 facing_side = cross(strand, to_eye);
+    facing_side *= sign(dot(facing_side, flat_side)) / max(length(facing_side), 0.3);
+    vec3 side = normalize(mix(flat_side, facing_side, 0.6));
+    vec3 n = normal;
+    vec3 sum = mix(ambient_down, ambient_up, 0.5 + 0.5 * n.y) * 0.9;
+    vec3 gloss = vec3(0.0), glow = vec3(0.0);
+    float inside = dot(n, to_eye) < 0.0 ? 0.6 : 1.0; // the far side of a curtain of hair lies in its own shade
     for (int i = 0; i < 3; ++i) {
         vec3 l = light_direction[i];
-        float across = dot(t, l);
-        float facing = smoothstep(-0.45, 0.7, dot(n, l));
+        float across = dot(strand, l);
+        float lit = smoothstep(-0.5, 0.8, dot(n, l));
         vec3 h = normalize(l + to_eye);
-        vec3 gloss = (vec3(0.006) + 0.08 * albedo) * highlight(normalize(t + 0.06 * n), h, 80.0)
-                   + 0.6 * sqrt(albedo) * albedo * highlight(normalize(t - 0.12 * n), h, 14.0);
-        sum += light_color[i] * facing * (0.6 * albedo * sqrt(max(1.0 - across * across, 0.0)) + gloss);
+        vec3 light = light_color[i] * lit;
+        sum += light * (0.35 + 0.75 * max(dot(n, l), 0.0)) * 0.8 * sqrt(max(1.0 - across * across, 0.0));
+        gloss += light * 0.030 * highlight(normalize(strand - 0.10 * n), h, 60.0);
+        glow += light * 0.75 * highlight(normalize(strand + 0.18 * n), h, 12.0);
     }
-    color = vec4(developed(exposure * sum * light * inside), alpha);
+    float root = mix(0.55, 1.0, smoothstep(0.0, 0.30, ribbon.y));
+    float shade = ribbon.w * root * inside * exposure;
+    v_diffuse = sum * shade * tone;
+    v_gloss = gloss * shade * shade;
+    v_glow = glow * shade * tone;
+    v_uv = ribbon.xy;
+    gl_Position = world_to_clip * vec4(center + side * ribbon.z + to_eye * 1.2, 1.0); // clear of the scalp
+}
+"""
+
+HAIR_FRAGMENT = (
+    """#version 330 core
+in vec2 v_uv;
+in vec3 v_diffuse;
+in vec3 v_gloss;
+in vec3 v_glow;
+uniform sampler2D strand_map;  // rgb: square root of the linear colour; a: opacity
+out vec4 color;
+"""
+    + FILM
+    + """
+void main() {
+    vec4 texel = texture(strand_map, v_uv);
+    float alpha = min(1.15 * texel.a, 1.0);
+    if (alpha < 0.02) discard;
+    vec3 albedo = texel.rgb * texel.rgb;
+    color = vec4(developed(albedo * v_diffuse + v_gloss + albedo * texel.rgb * v_glow), alpha);
 }
 """
 )

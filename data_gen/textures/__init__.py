@@ -14,20 +14,26 @@ BACKENDS = ("procedural",)
 
 @dataclasses.dataclass(frozen=True)
 class HairMesh:
-    """Hair as L shells of one grid of G nodes, inner shell first.
+    """Hair as W wisps: ribbons along centre lines of S nodes, the root first.
 
     Attributes:
-      positions: (L, G, 3) float32 mm on the template.
-      attributes: (L, G, 10) float32: normal, direction of the strand, texture u and v, the density below which
-        nothing grows at this shell, and how much light reaches it.
-      faces: (F, 3) uint32, triangles over the nodes of one shell.
-      binding: (G, V) sparse: what each node's motion is made of, rows sum to 1.
-      texture: (rows, columns, 4) float32, linear colour and density of the strands; row 0 is at the roots.
+      positions: (W, S, 3) float32 mm on the template.
+      normals: (W, S, 3) float32 unit, out of the body of hair.
+      widths: (W,) float32 mm, at a wisp's widest.
+      columns: (W, 2) float32, where a wisp begins and ends across the texture, 0..1.
+      light: (W,) float32 0..1, how much of it the wisps outside let through; tone: (W,) float32, factor of the colour.
+      lies: (W,) bool, the wisp lies on the head: what lies on its far side is hidden by it.
+      binding: (W * S, V) sparse: what each node's motion is made of, rows sum to 1.
+      texture: (rows, columns, 4) float32, linear colour and opacity of the strands; row 0 is at the roots.
     """
 
     positions: np.ndarray
-    attributes: np.ndarray
-    faces: np.ndarray
+    normals: np.ndarray
+    widths: np.ndarray
+    columns: np.ndarray
+    light: np.ndarray
+    tone: np.ndarray
+    lies: np.ndarray
     binding: scipy.sparse.csr_array
     texture: np.ndarray
 

@@ -1,219 +1,240 @@
-"""The shape of hair: a grid of strands that leave the crown, follow the skull and, when long, hang down.
+"""The shape of hair: wisps that leave the scalp, follow the flow of a haircut over the skull, hang down and gather.
 
-The grid is drawn several times, one shell above another, the outer ones ever sparser: seen together they look like a
-body of hair with a frayed outline (shell texturing, Lengyel et al. 2001). It rides on the head: each node follows the
-nearest points of the scalp.
+A wisp is a centre line of nodes, drawn as a ribbon that faces the camera. Each node rides on the scalp below it, so that
+hair follows the head's size and shape. Everything here is in adult mm (see `Anatomy`) until the end.
 """
 
 import dataclasses
-import functools
 
 import numpy as np
-import scipy.ndimage
 import scipy.sparse
 import scipy.spatial
 
 from data_gen.scene import Identity, stream
 from data_gen.textures import HairMesh
 from data_gen.textures.anatomy import Anatomy
-from data_gen.textures.hair import Hair, hair_color, inside_hairline, is_ear
+from data_gen.textures.hair import Hair, hair_color
+from data_gen.textures.haircut import Haircut
+from data_gen.textures.hairline import inside_scalp
 from data_gen.textures.noise import noise, smoothstep
+from data_gen.textures.skull import Skull
+from data_gen.textures.strand_texture import VARIANTS, strands
 
-STRANDS, NODES = 96, 12  # azimuths around the crown, nodes from root to tip
-SHELLS = np.array([0.35, 0.75, 1.0])  # heights as fractions of the volume
-SPARSITY = np.array([0.02, 0.26, 0.52])  # how dense a strand must be to reach that shell
-TEXTURE = (64, 1024)  # texels along the strands, across them
+BROW_CLEARANCE = 9.0  # mm above the brows' landmarks that no hair enters
+SUBSTEPS = 2  # of a path, between two nodes
 
 
-@dataclasses.dataclass(frozen=True)
-class Scalp:
-    """A skull as radius by direction from its middle, smooth, ears left out."""
+@dataclasses.dataclass
+class Paths:
+    """W growing wisps of S nodes: centre lines, the scalp below them and its normals, (W, S, 3) each; whether a node
+    hangs free (W, S); and how far out in the body of hair a wisp lies, (W,) 0..1."""
 
-    center: np.ndarray
-    tree: scipy.spatial.cKDTree
-    radii: np.ndarray
     points: np.ndarray
-    vertices: np.ndarray  # which model vertices `points` are
-
-    def surface(self, directions: np.ndarray) -> np.ndarray:
-        """(n, 3) unit -> (n, 3) points on the skull."""
-        away, near = self.tree.query(directions, k=10)
-        weight = 1 / (away**2 + 3e-3)
-        radius = (weight * self.radii[near]).sum(1) / weight.sum(1)
-        return self.center + radius[:, None] * directions
+    below: np.ndarray
+    normals: np.ndarray
+    hangs: np.ndarray
+    layer: np.ndarray
 
 
-def scalp(face: Anatomy, is_skin: np.ndarray) -> Scalp:
-    """The skull of a face model's template."""
-    x, y, z = face.points.T
-    center = np.array([0.0, 25.0, (z[is_skin & (y > 30)].max() + z[is_skin & (y > 30)].min()) / 2])
-    keep = np.flatnonzero(is_skin & ~is_ear(face) & (y > -70) & ((z < 20) | (y > 20)) & (np.abs(x) < 95))
-    offset = face.points[keep] - center
-    radius = np.linalg.norm(offset, axis=1)
-    outward = (face.normals[keep] * offset).sum(1) > 0.2 * radius  # not the inside of the nose or the ear
-    keep, offset, radius = keep[outward], offset[outward], radius[outward]
-    return Scalp(center, scipy.spatial.cKDTree(offset / radius[:, None]), radius, face.points[keep], keep)
-
-
-def grow(identity: Identity, hair: Hair, face: Anatomy, skull: Scalp) -> HairMesh | None:
+def grow(identity: Identity, hair: Hair, face: Anatomy, skull: Skull) -> HairMesh | None:
     """The hair of an identity on a face model's template; None for the bald."""
-    if hair.bald > 0 or hair.volume < 2:
+    rng, cut = stream(identity.seed, "hair shape"), hair.cut
+    roots = skull.roots[: 3 * cut.wisps] + rng.normal(0, 0.8, (len(skull.roots[: 3 * cut.wisps]), 3))
+    inside = inside_scalp(hair, face.landmarks, roots)
+    roots = roots[inside > rng.uniform(0, 1, len(roots)) * hair.soft][: cut.wisps]
+    if len(roots) < 50:
         return None
-    rng = stream(identity.seed, "hair shape")
-    paths, rooted = _strands(hair, face, skull)  # [STRANDS, NODES, 3] twice
-    along = _unit(np.gradient(paths, axis=1))
-    around = np.roll(paths, -1, 0) - np.roll(paths, 1, 0)
-    outward = _unit(np.cross(along, around))
-    outward[:, 0] = _unit(paths[:, 0] - skull.center)
-    lift = _lift(rng, hair, face, paths)
-    shells = paths[None] + SHELLS[:, None, None, None] * (lift[..., None] * outward)[None]
-    sag = np.array([0.0, -0.15, 0.0]) * lift[..., None] * np.linspace(0, 1, NODES)[:, None]
-    shells = shells + sag[None] * SHELLS[:, None, None, None]
-    depth = np.broadcast_to(SHELLS[:, None, None], shells.shape[:3])
-    length = np.linalg.norm(np.diff(paths, axis=1), axis=-1).sum(1)  # [STRANDS]
-    u = np.broadcast_to(np.arange(STRANDS)[:, None] / STRANDS, paths.shape[:2])
-    v = 1 - length[:, None] * np.linspace(1, 0, NODES) / length.max()
-    shade = 0.35 + 0.65 * depth
-    attributes = np.concatenate(
-        [
-            np.broadcast_to(outward, shells.shape),
-            np.broadcast_to(along, shells.shape),
-            np.broadcast_to(np.stack([u, v], -1), (*shells.shape[:3], 2)),
-            np.stack([np.broadcast_to(SPARSITY[:, None, None], depth.shape), shade], -1),
-        ],
-        -1,
-    )  # [SHELLS, STRANDS, NODES, 10]
-    # the grid closes around the head: repeat the first strand at u = 1
-    shells = np.concatenate([shells, shells[:, :1]], 1)
-    attributes = np.concatenate([attributes, attributes[:, :1]], 1)
-    attributes[:, -1, :, 6] = 1.0
-    rooted = np.concatenate([rooted, rooted[:1]], 0).reshape(-1, 3)
+    paths = _trace(rng, hair, skull, roots, face.landmarks)
+    _gather(rng, cut, roots, paths)
+    _wave(rng, cut, roots, paths)
+    if cut.tie:
+        paths = _join(paths, _bun(rng, cut, skull))
+    paths = _trim(rng, cut, paths, face.landmarks)
+    count, nodes = paths.points.shape[:2]
+    edge = inside_scalp(hair, face.landmarks, paths.below[:, 0])
+    fine = smoothstep(-2.0, 9.0, edge) * 0.55 + 0.45  # baby hairs along the hairline
+    flying = rng.random(count) < 0.06
+    width = cut.width * rng.uniform(0.7, 1.3, count) * fine * np.where(flying, 0.35, 1.0)
+    open_to_light = 0.42 + 0.58 * paths.layer
+    column = rng.integers(0, VARIANTS, count) / VARIANTS
+    tone = np.exp(0.16 * rng.standard_normal(count) + 0.08 * noise(rng, roots_like(paths), 18.0))
     return HairMesh(
-        positions=(shells.reshape(len(SHELLS), -1, 3) * face.scale + face.origin).astype(np.float32),
-        attributes=attributes.reshape(len(SHELLS), -1, 10).astype(np.float32),
-        faces=_faces(),
-        binding=_binding(rooted, skull, len(face.points)),
-        texture=_texture(rng, hair, float(length.max())),
+        positions=(paths.points * face.scale + face.origin).astype(np.float32),
+        normals=paths.normals.astype(np.float32),
+        widths=(width * face.scale).astype(np.float32),
+        columns=np.stack([column, column + 1 / VARIANTS], -1).astype(np.float32),
+        light=open_to_light.astype(np.float32),
+        tone=tone.astype(np.float32),
+        lies=~paths.hangs.any(1),
+        binding=_binding(paths.below.reshape(-1, 3), skull, len(face.points)),
+        texture=_texture(hair),
     )
 
 
-def _strands(hair: Hair, face: Anatomy, skull: Scalp) -> tuple[np.ndarray, np.ndarray]:
-    """Strands on the skin, and for each node the point of the scalp that carries it: (STRANDS, NODES, 3) each.
-
-    They leave the parting at places chosen so that, farther out, they are evenly spaced.
-    """
-    trial = np.linspace(0, 4, 80, endpoint=False)
-    paths, _ = _follow(hair, face, skull, trial)
-    width = np.linalg.norm(np.roll(paths, -1, 0) - paths, axis=-1).max(1) + 0.5
-    total = np.concatenate([[0], width.cumsum()])
-    even = np.interp(np.arange(STRANDS) / STRANDS * total[-1], total, np.append(trial, 4.0))
-    return _follow(hair, face, skull, even)
+def roots_like(paths: Paths) -> np.ndarray:
+    """(W, 3) where wisps leave the scalp."""
+    return paths.below[:, 0]
 
 
-def _roots(hair: Hair, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where on the unit sphere strands leave, and in which direction: (n, 3) each.
+def _trace(rng: np.random.Generator, hair: Hair, skull: Skull, roots: np.ndarray, landmarks: np.ndarray) -> Paths:
+    cut, count = hair.cut, len(roots)
+    high = smoothstep(30.0, 80.0, roots[:, 1] + 0.25 * (roots[:, 2] - skull.center[2]))
+    length = (cut.sides + (cut.top - cut.sides) * high) * rng.uniform(0.72, 1.12, count)
+    length *= 1 - 0.5 * smoothstep(-10.0, -50.0, roots[:, 1]) * (cut.nodes < 10)  # tapered nape
+    step = (length / ((cut.nodes - 1) * SUBSTEPS))[:, None]
+    layer = rng.random(count) ** 0.8
+    side = np.sign(roots[:, 0] - (cut.part or 0.0) + rng.normal(0, 1.0, count))
+    whorl = skull.surface((skull.center + np.array([0.12 * np.sign(cut.part or 1.0), 1.0, -0.45]))[None])[0]
+    knot = skull.surface((skull.center + np.array([0.0, 0.35, -1.0]))[None])[0]
+    own = 0.10 * rng.standard_normal((count, 3))
+    ear_y = landmarks[[0, 16], 1].mean()
 
-    `place` runs around the parting: 0..1 fans over its front end, 1..2 along its left side to the back, 2..3 around
-    its back end, 3..4 along its right side to the front again.
-    """
-    lap = np.array([0.0, 1, 2, 3, 4])
-    front, back = np.radians(hair.parting[0]), np.radians(hair.parting[1])
-    tilt = np.interp(place, lap, [front, front, back, back, front])
-    heading = np.radians(np.interp(place, lap, [-90, 90, 90, 270, 270]))
-    side = np.full_like(tilt, hair.parting[2])
-    root = _unit(np.stack([side, np.cos(tilt), np.sin(tilt)], -1))
-    left = _unit(np.array([1.0, 0, 0]) - root * root[:, :1])
-    ahead = np.cross(left, root)
-    return root, np.cos(heading)[:, None] * ahead + np.sin(heading)[:, None] * left
-
-
-def _follow(hair: Hair, face: Anatomy, skull: Scalp, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    root, heading = _roots(hair, place)
-    angle = np.linspace(0.0, 2.5, 90)
-    directions = np.cos(angle)[:, None] * root[:, None] + np.sin(angle)[:, None] * heading[:, None]  # [n, 90, 3]
-    points = skull.surface(directions.reshape(-1, 3)).reshape(directions.shape)
-    points = scipy.ndimage.gaussian_filter(points, (1.0, 2.0, 0), mode=("wrap", "nearest", "nearest"))
-    inside = inside_hairline(hair, face.landmarks, points.reshape(-1, 3)).reshape(points.shape[:2])
-    ear_y = face.landmarks[[0, 16], 1].mean()
-    if hair.length:
-        inside = np.minimum(inside, points[..., 1] - (ear_y + 18))  # lower down, long hair hangs free
-    outside = inside < 0
-    outside[:, :4] = False
-    end = np.where(outside.any(1), outside.argmax(1), len(angle) - 1).astype(float)
-    end = scipy.ndimage.gaussian_filter1d(end, 1.4, mode="wrap") + 1.0
-    paths, rooted = np.empty((len(place), NODES, 3)), np.empty((len(place), NODES, 3))
-    index = np.arange(len(angle))
-    for i in range(len(place)):
-        on_head = np.stack([np.interp(np.linspace(0, end[i], 40), index, points[i, :, k]) for k in range(3)], -1)
-        last = on_head[-1]
-        drop = (hair.length + 40) * smoothstep(22.0, 4.0, last[2]) if hair.length else 0.0
-        down = np.linspace(0, 1, 24)[1:, None]
-        outward = _unit(last * (1, 0, 1) - skull.center * (1, 0, 1))
-        hanging = last + (down * (0, -drop, 0) + outward * (8 * np.sin(2.2 * down) - 6 * down**2)) * (drop > 1)
-        path = np.concatenate([on_head, hanging])
-        arc = np.concatenate([[0], np.linalg.norm(np.diff(path, axis=0), axis=1).cumsum()])
-        steps = np.linspace(0, arc[-1], NODES)
-        paths[i] = np.stack([np.interp(steps, arc, path[:, k]) for k in range(3)], -1)
-        carried = np.concatenate([on_head, np.repeat(last[None], len(hanging), 0)])
-        rooted[i] = np.stack([np.interp(steps, arc, carried[:, k]) for k in range(3)], -1)
-    return paths, rooted
-
-
-def _lift(rng: np.random.Generator, hair: Hair, face: Anatomy, paths: np.ndarray) -> np.ndarray:
-    """(STRANDS, NODES) mm between the scalp and the outermost shell."""
-    flat = paths.reshape(-1, 3)
-    y, z = flat[:, 1], flat[:, 2]
-    ear_y = face.landmarks[[0, 16], 1].mean()
-    high = 0.45 + 0.55 * smoothstep(ear_y, ear_y + 75, y)
-    at_front = smoothstep(20, 50, z) * smoothstep(30, 0, inside_hairline(hair, face.landmarks, flat))
-    lift = hair.volume * high * (1 - 0.6 * at_front)
-    if hair.length:
-        beside = smoothstep(ear_y + 50, ear_y, y)
-        over_ears = max(hair.volume, 17.0) * smoothstep(22, 6, z)
-        lift = lift * (1 - beside) + beside * over_ears
-    lift = lift * np.tile(0.6 + 0.4 * smoothstep(0.0, 0.2, np.linspace(0, 1, NODES)), len(paths))  # flat parting
-    lift = lift * (1 + 0.10 * noise(rng, flat, 30.0) + (0.05 + 0.10 * hair.curl) * noise(rng, flat, 12.0))
-    return np.maximum(lift, 1.0).reshape(paths.shape[:2])
+    below, normal = skull.surface(roots)
+    point, heading = below.copy(), np.zeros((count, 3))
+    hanging, arc = np.zeros(count, bool), np.zeros((count, 1))
+    shape = (count, cut.nodes, 3)
+    out = Paths(np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape[:2], bool), layer)
+    out.points[:, 0], out.below[:, 0], out.normals[:, 0], out.hangs[:, 0] = point, below, normal, hanging
+    for node in range(1, cut.nodes):
+        for _ in range(SUBSTEPS):
+            flow = _flow(cut, below, normal, side, whorl, knot) + own
+            flow -= (flow * normal).sum(-1, keepdims=True) * normal
+            drawn = np.linalg.norm(flow, axis=-1, keepdims=True)
+            along = flow / np.maximum(drawn, 0.05)
+            arc = arc + step
+            lie = np.where(hanging[:, None], 0.0, np.sqrt(1 - cut.rise**2) * (1 - cut.away))
+            below, normal = skull.surface(below + step * lie * along)
+            body = (cut.flare + (cut.lift - cut.flare) * smoothstep(40.0, 85.0, below[:, 1]))[:, None]
+            above = (0.25 + 0.75 * layer[:, None]) * body * (1 - np.exp(-arc / 15.0))
+            if cut.away:
+                above = 0.0
+            lying = below + (above + cut.rise * arc * (0.7 + 0.3 * layer[:, None]) + 0.6) * normal
+            down = np.array([0.0, -1.0, 0.0]) + 0.12 * own
+            falling = 0.7 * heading + 0.3 * down
+            falling /= np.linalg.norm(falling, axis=-1, keepdims=True)
+            new = np.where(hanging[:, None], point + step * falling, lying)
+            low = new[:, 1] < ear_y + 28
+            behind = skull.outside_body(new, 2.0 + 0.7 * layer * cut.flare)
+            new = np.where((low & (new[:, 2] < 28))[:, None] & (cut.nodes > 6), behind, new)
+            moved = new - point
+            heading = moved / np.maximum(np.linalg.norm(moved, axis=-1, keepdims=True), 1e-6)
+            point = new
+            if cut.nodes >= 10 and not cut.tie:
+                hanging |= (normal[:, 1] < 0.12) & (below[:, 1] < ear_y + 45)
+        outward = point - skull.center
+        outward[:, 1] *= 0.25
+        outward /= np.linalg.norm(outward, axis=-1, keepdims=True)
+        out.points[:, node], out.below[:, node], out.hangs[:, node] = point, below, hanging
+        out.normals[:, node] = np.where(hanging[:, None], outward, normal)
+    return out
 
 
-def _texture(rng: np.random.Generator, hair: Hair, longest: float) -> np.ndarray:
-    """(rows, columns, 4) float: linear colour of strands, and how dense they are.
-
-    Columns wrap around the head; the last row is at the tips, the first `longest` mm before them.
-    """
-    rows, columns = TEXTURE
-    across, along = (g.ravel() for g in np.meshgrid(np.arange(columns) / columns, (np.arange(rows) + 0.5) / rows))
-    to_tip = (1 - along) * longest  # mm
-    turn = 2 * np.pi * across + 0.012 * np.sin(to_tip / 12.0 + 6 * rng.random()) * (0.3 + hair.curl)
-    ring = np.stack([np.cos(turn), np.sin(turn)], -1) * 80
-    comb = np.column_stack([ring, to_tip * (0.03 + 0.3 * hair.curl)]).astype(np.float32)
-    fine = 1 - 0.4 * hair.curl
-    strand = 0.5 * noise(rng, comb, 0.8 * fine) + 0.5 * noise(rng, comb, 2.2 * fine) + 0.3 * noise(rng, comb, 8.0)
-    fray = noise(rng, comb * (1, 1, 0.2), 1.2) + 0.8 * noise(rng, comb * (1, 1, 0.2), 4.0)
-    tip = smoothstep(0.0, 9.0, to_tip - 1.5 - 2.6 * np.clip(fray, -2, 2))
-    density = np.clip(0.66 + 0.26 * strand, 0, 1) * tip
-    color = hair_color(hair, strand, 1.4 * noise(rng, comb, 1.1))
-    return np.column_stack([color, density]).reshape(rows, columns, 4).astype(np.float32)
-
-
-@functools.cache
-def _faces() -> np.ndarray:
-    """(F, 3) triangles of one shell; node (strand, step) is number strand * NODES + step."""
-    strand, step = np.meshgrid(np.arange(STRANDS), np.arange(NODES - 1), indexing="ij")
-    a = (strand * NODES + step).ravel()
-    b = a + NODES
-    return np.concatenate([np.stack([a, a + 1, b], -1), np.stack([b, a + 1, b + 1], -1)]).astype(np.uint32)
+def _flow(
+    cut: Haircut, at: np.ndarray, normal: np.ndarray, side: np.ndarray, whorl: np.ndarray, knot: np.ndarray
+) -> np.ndarray:
+    """(W, 3) where hair is drawn at places on the scalp."""
+    top = smoothstep(0.25, 0.85, normal[:, 1])
+    front = smoothstep(0.2, 0.7, normal[:, 2]) * (cut.forward == 0)  # hair is combed off the forehead
+    beside = smoothstep(0.45, 0.85, np.abs(normal[:, 0]))
+    flow = np.zeros_like(at)
+    flow[:, 0] += cut.lateral * side * np.maximum(top, front)
+    flow[:, 1] -= cut.down * (1 - top) * (1 - 0.85 * front) + 0.25 * beside * (cut.tie == 0)
+    flow[:, 2] -= cut.back * (0.35 + 0.65 * np.maximum(front, top))
+    if cut.forward:
+        outward = at - whorl
+        flow += cut.forward * outward / np.maximum(np.linalg.norm(outward, axis=-1, keepdims=True), 8.0)
+    if cut.tie:
+        inward = knot - at
+        away = np.linalg.norm(inward, axis=-1, keepdims=True)
+        flow += cut.tie * inward / np.maximum(away, 10.0)
+    return flow
 
 
-def _binding(nodes: np.ndarray, skull: Scalp, vertices: int) -> scipy.sparse.csr_array:
-    """(nodes, V): the motion of a node is the mean motion of the scalp around its root."""
-    away, near = scipy.spatial.cKDTree(skull.points).query(nodes, k=6)
+def _gather(rng: np.random.Generator, cut: Haircut, roots: np.ndarray, paths: Paths) -> None:
+    """Hair gathers into locks: the farther from the scalp, the nearer to a lock's own line."""
+    if cut.away or cut.nodes < 5:
+        return
+    places = roots + np.array([60.0, 0, 0]) * np.sign(roots[:, :1] - (cut.part or 0.0)) * (cut.part is not None)
+    leaders = np.sort(rng.choice(len(roots), len(roots) // 9, replace=False))
+    lock = leaders[scipy.spatial.cKDTree(places[leaders]).query(places)[1]]
+    pull = 0.5 * np.linspace(0, 1, cut.nodes)[None, :, None] ** 1.3
+    paths.points += pull * (paths.points[lock] - paths.points) * rng.uniform(0.5, 1.2, len(roots))[:, None, None]
+
+
+def _wave(rng: np.random.Generator, cut: Haircut, roots: np.ndarray, paths: Paths) -> None:
+    """Waves and curls: a helix around the wisp; neighbours wave together, curls go their own ways."""
+    if cut.wave < 0.2:
+        return
+    along = np.gradient(paths.points, axis=1)
+    spacing = np.linalg.norm(along, axis=-1)
+    arc = np.cumsum(spacing, axis=1) - spacing[:, :1]
+    along /= np.maximum(spacing, 1e-6)[..., None]
+    across = np.cross(along, paths.normals)
+    loose = 0.25 if cut.wave < 4 else 1.4
+    phase = 1.2 * noise(rng, roots, 35.0) + loose * rng.standard_normal(len(roots))
+    turn = 2 * np.pi * arc / (cut.pitch * rng.uniform(0.85, 1.15, len(roots))[:, None]) + phase[:, None]
+    swing = cut.wave * smoothstep(0.0, 1.2 * cut.pitch, arc) * rng.uniform(0.7, 1.2, len(roots))[:, None]
+    offset = np.sin(turn)[..., None] * across + 0.6 * (1 + np.cos(turn))[..., None] * paths.normals
+    paths.points += swing[..., None] * offset
+
+
+def _bun(rng: np.random.Generator, cut: Haircut, skull: Skull) -> Paths:
+    """A knot of hair at the back: wisps wound around a ball."""
+    count, radius = 200, float(rng.uniform(20, 30))
+    place, normal = skull.surface((skull.center + np.array([0.0, 0.35, -1.0]))[None])
+    middle = place[0] + 0.6 * radius * normal[0]
+    pole = rng.normal(0, 0.5, (count, 3)) + normal[0]
+    pole /= np.linalg.norm(pole, axis=-1, keepdims=True)
+    first = np.cross(pole, rng.normal(0, 1, (count, 3)))
+    first /= np.linalg.norm(first, axis=-1, keepdims=True)
+    second, layer = np.cross(pole, first), rng.random(count)
+    angle = np.linspace(0, rng.uniform(1.5, 3.0), cut.nodes)
+    spoke = np.cos(angle)[:, None] * first[:, None] + np.sin(angle)[:, None] * second[:, None]  # [count, nodes, 3]
+    tilt = rng.uniform(-0.7, 0.7, count)[:, None, None]
+    outward = np.cos(tilt) * spoke + np.sin(tilt) * pole[:, None]
+    points = middle + radius * (0.75 + 0.25 * layer[:, None, None]) * outward
+    below = np.broadcast_to(place[0], points.shape).copy()
+    return Paths(points, below, outward, np.ones(points.shape[:2], bool), layer)
+
+
+def _join(a: Paths, b: Paths) -> Paths:
+    return Paths(*(np.concatenate([getattr(a, f.name), getattr(b, f.name)]) for f in dataclasses.fields(Paths)))
+
+
+def _trim(rng: np.random.Generator, cut: Haircut, paths: Paths, landmarks: np.ndarray) -> Paths:
+    """Cuts wisps before they reach the face or the scissors' level; what is too short falls away."""
+    x, y, z = np.moveaxis(paths.points, -1, 0)
+    low = y < landmarks[17:27, 1].max() + BROW_CLEARANCE + 3.0 * rng.random((len(y), 1))
+    bad = low & (z > 5) & ((np.abs(x) < 62) | (z > 26)) & (y > -140)
+    bad |= y < cut.level + 10.0 * rng.standard_normal((len(y), 1)) * (y < 0)
+    bad |= (np.linalg.norm(paths.points - paths.points[:, -1:], axis=-1) < 2.0) & (np.arange(y.shape[1]) < y.shape[1] - 1)
+    nodes = y.shape[1]
+    first = np.where(bad.any(1), bad.argmax(1), nodes)
+    keep = first > 1
+    end = np.minimum(first - 0.5, nodes - 1)[keep]
+    at = np.linspace(0, 1, nodes) * end[:, None]
+    low_node = np.minimum(at.astype(int), nodes - 2)
+    part = (at - low_node)[..., None]
+    row = np.arange(len(end))[:, None]
+
+    def cut_off(values: np.ndarray) -> np.ndarray:
+        values = values[keep]
+        return values[row, low_node] * (1 - part) + values[row, low_node + 1] * part
+
+    hangs = paths.hangs[keep][row, low_node]
+    return Paths(*(cut_off(v) for v in (paths.points, paths.below, paths.normals)), hangs, paths.layer[keep])
+
+
+def _texture(hair: Hair) -> np.ndarray:
+    tone, opacity = strands(hair.cut.pattern)
+    color = hair_color(hair, tone.ravel(), 1.3 * tone.ravel()[::-1]).reshape(*tone.shape, 3)
+    return np.concatenate([color, opacity[..., None]], -1)
+
+
+def _binding(nodes: np.ndarray, skull: Skull, vertices: int) -> scipy.sparse.csr_array:
+    """(nodes, V): the motion of a node is the mean motion of the scalp around the place below it."""
+    away, near = scipy.spatial.cKDTree(skull.points).query(nodes, k=4)
     weight = 1 / (away + 4.0)
     weight /= weight.sum(1, keepdims=True)
-    rows = np.repeat(np.arange(len(nodes)), 6)
-    entries = (weight.ravel().astype(np.float32), (rows, skull.vertices[near.ravel()]))
+    entries = weight.ravel().astype(np.float32), skull.vertices[near.ravel()], np.arange(0, 4 * len(nodes) + 1, 4)
     return scipy.sparse.csr_array(entries, shape=(len(nodes), vertices))
-
-
-def _unit(v: np.ndarray) -> np.ndarray:
-    return v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-9)

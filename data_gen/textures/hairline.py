@@ -1,0 +1,82 @@
+"""Where hair grows on the head, and the hair that is painted there: what shows between the wisps."""
+
+import numpy as np
+
+from data_gen.scene import Identity, stream
+from data_gen.textures.anatomy import Anatomy
+from data_gen.textures.hair import Hair, hair_color
+from data_gen.textures.noise import noise, smoothstep
+
+
+def inside_hairline(hair: Hair, landmarks: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(P,) mm above the border of the hair at (P, 3) points of the head's surface, negative outside."""
+    x, y, z = points.T
+    ear_y = landmarks[[0, 16], 1].mean()
+    # the hairline seen from the side: nape, behind the ear, over it, sideburn, temple, forehead
+    knots = np.array(
+        [
+            (-200, ear_y - 62), (-48, ear_y - 58), (-40, ear_y - 42), (-33, ear_y + 6),
+            (-10, ear_y + 12), (-3, ear_y + 6), (2, ear_y - 14), (9, ear_y - 10), (17, ear_y + 16), (26, ear_y + 38),
+            (36, hair.hairline - 11), (48, hair.hairline), (90, hair.hairline + 1),
+        ]
+    )  # fmt: skip
+    border = np.interp(z, knots[:, 0], knots[:, 1])
+    front = smoothstep(10, 30, z)
+    border += front * 2.0 * np.sin(x / 9.0 + 40 * hair.wobble) * np.sin(x / 23.0 + 70 * hair.wobble)  # no ruler
+    border += front * hair.recession * np.exp(-(((np.abs(x) - 42) / 15) ** 2))
+    border -= front * hair.peak * np.exp(-((x / 12) ** 2))
+    return y - border
+
+
+def inside_scalp(hair: Hair, landmarks: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(P,) mm inside the hair's border, negative outside it and where the crown is bald."""
+    inside = inside_hairline(hair, landmarks, points)
+    if hair.bald:
+        x, y, z = points.T
+        crown = np.hypot(x / 1.1, (z + 25) / 1.5)
+        top = smoothstep(35, 62, y) * smoothstep(75, 40, np.hypot(x, np.minimum(z + 25, 0) * 0.8))
+        inside = inside - hair.bald * 60 * top * (1 if hair.bald > 0.6 else smoothstep(55, 30, crown))
+    return inside
+
+
+def is_ear(face: Anatomy) -> np.ndarray:
+    """(P,) bool: what sticks out beside the head at the height of the ears."""
+    x, y, z = face.points.T
+    ear_y = face.landmarks[[0, 16], 1].mean()
+    above = (z > -45) & (z < 5) & (y > ear_y + 25) & (y < ear_y + 45)
+    side = np.abs(x[above]).max(initial=0.0)
+    helix = (z > -62) & (z < 4) & (np.abs(x) > side - 5) & (y < ear_y + 9)
+    concha = (z > -32) & (z < 4) & (np.abs(x) > side - 14) & (y < ear_y - 10)
+    return (helix | concha) & (y > ear_y - 80)
+
+
+def paint_scalp(
+    identity: Identity, hair: Hair, face: Anatomy, color: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hair over skin, fading out softly at its border.
+
+    Args:
+      color: (P, 3) linear RGB of the skin.
+
+    Returns:
+      (P, 3) colour, (P,) opacity of the hair, (P,) height of the strands in mm.
+    """
+    rng = stream(identity.seed, "strands")
+    near = np.flatnonzero((face.points[:, 1] > -75) & (face.points[:, 2] < 75))
+    inside = inside_scalp(hair, face.landmarks, face.points[near])
+    inside = np.where(is_ear(face)[near], -20.0, inside)
+    close = inside > -14
+    near, inside = near[close], inside[close]
+    points = face.points[near]
+    grain = noise(rng, points, 1.6) * 0.5 + 0.7 * rng.standard_normal(len(near), dtype=np.float32)
+    jagged = 1.2 * noise(rng, points, 11.0) + 2.2 * grain
+    opacity = smoothstep(-6.0, 12.0 + hair.soft, inside + jagged).astype(np.float32)
+    opacity *= (0.92 if hair.cut.top > 12 else 0.80) - 0.05 * np.clip(grain, -2, 2) * (hair.cut.top < 12)
+    if hair.bald:
+        opacity *= 1 - 0.3 * hair.bald
+    tint = 0.55 * hair_color(hair, 0.6 * grain, grain)
+    out, total, height = color.copy(), np.zeros(len(color), np.float32), np.zeros(len(color), np.float32)
+    shade = 1 - 0.22 * smoothstep(-14.0, 0.0, inside)[:, None] * (hair.cut.top > 12)  # hair overhangs its border
+    out[near] = color[near] * shade * (1 - opacity[:, None]) + tint * opacity[:, None]
+    total[near], height[near] = opacity, 0.08 * opacity * grain
+    return out, total, height
