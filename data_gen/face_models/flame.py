@@ -18,6 +18,7 @@ from data_gen.face_models import MATERIALS, Topology, flame_file, flame_marks, f
 from data_gen.face_models.correspondence import Surface, normals, register, similarity
 from data_gen.face_models.deformation_transfer import Transfer
 from data_gen.face_models.face_features import Head, features
+from data_gen.face_models.flame_lashes import Lashes
 from data_gen.face_models.flame_lids import Lids
 from data_gen.face_models.ict import IctFace
 from data_gen.face_models.ict_convert import cache_folder
@@ -42,7 +43,7 @@ class FlameFace:
         template = MM * (mixed @ arrays.template)
         found = features(_head(arrays))
         mouth = found.get("stomion", template[landmarks[[62, 66]]].mean(0))
-        self._parts = parts = flame_parts.build(template, faces, arrays.eyes, mouth)
+        parts = flame_parts.build(template, faces, arrays.eyes, mouth)
         index = np.full(len(template), -1)
         index[parts.kept] = np.arange(len(parts.kept))
         mixed = mixed[parts.kept]
@@ -51,10 +52,12 @@ class FlameFace:
         self._modes = modes.reshape(len(modes), -1)
         self._shapes = {name: mixed @ moved for name, moved in zip(SHAPES, transfer.moved, strict=True)}
         skin = parts.faces[parts.materials == MATERIALS.index("skin")]
-        self._lids = {}
+        self._lids, self._lashes = {}, {}
         for side, name, ball in zip("LR", ("left", "right"), parts.eyes, strict=True):
             margin = np.stack([found[f"{name} lid {k}"] for k in range(16)])
             self._lids[side] = Lids(self._average, skin, margin, ball)
+            self._lashes[side] = Lashes(self._average, self._lids[side].upper_edge, 1 if side == "L" else -1)
+        self._parts = parts = parts.with_lashes(list(self._lashes.values()))
         landmarks = index[landmarks]
         for side, first in (("R", 36), ("L", 42)):
             landmarks[first : first + 6] = self._lids[side].nearest(self._average[landmarks[first : first + 6]])
@@ -121,7 +124,8 @@ class FlameFace:
                 points += weight * self._shapes[name]
         for side, lids in self._lids.items():
             lids.correct(points, shapes.get(f"eyeBlink_{side}", 0.0), openings[side])
-        return self._parts.with_bag(points).astype(np.float32)
+        lashes = [lash.grow(points, shapes.get(f"eyeBlink_{side}", 0.0)) for side, lash in self._lashes.items()]
+        return np.concatenate([self._parts.with_bag(points), *lashes]).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,6 +20,8 @@ MODEL_FILES = (  # looked for in a folder, in this order; the head of all people
     "FLAME_NEUTRAL.pkl", "generic_model.npz", "FLAME_NEUTRAL.npz", "female_model.pkl", "FLAME_FEMALE.pkl",
     "male_model.pkl", "FLAME_MALE.pkl",
 )  # fmt: skip
+USED = {"v_template": (None, 3), "shapedirs": (None, 3, None), "f": (None, 3), "weights": (None, None)}  # None: any
+JOINTS = 5
 EMBEDDING_FILE = "flame_static_embedding.pkl"
 HOW_TO_GET = (
     "Register at https://flame.is.tue.mpg.de, download 'FLAME 2023 Open' or 'FLAME 2020', unpack it, and set the "
@@ -82,24 +84,22 @@ def read(path: Path) -> FlameArrays:
         says what was found and what was expected.
     """
     content = _content(path)
-    wanted = {  # key -> shape; None is any size
-        "v_template": (None, 3), "shapedirs": (None, 3, None), "posedirs": (None, 3, None), "f": (None, 3),
-        "J_regressor": (None, None), "weights": (None, None), "kintree_table": (2, None),
-    }  # fmt: skip
-    arrays = {key: _array(path, content, key, shape) for key, shape in wanted.items()}
-    vertices, joints = len(arrays["v_template"]), arrays["kintree_table"].shape[1]
-    for key, shape in (
-        ("shapedirs", (vertices, 3, None)),
-        ("posedirs", (vertices, 3, 9 * (joints - 1))),
-        ("J_regressor", (joints, vertices)),
-        ("weights", (vertices, joints)),
-    ):
-        _check_shape(path, key, arrays[key], shape)
-    if joints != 5:
+    arrays = {key: _array(path, content, key, shape) for key, shape in USED.items()}
+    vertices, joints = len(arrays["v_template"]), arrays["weights"].shape[1]
+    if joints != JOINTS:
         raise ValueError(
-            f"{path}: kintree_table has {joints} joints; expected the 5 of FLAME (root, neck, jaw, two eyes). "
+            f"{path}: weights has {joints} joints; expected the {JOINTS} of FLAME (root, neck, jaw, two eyes). "
             f"A model of the SMPL family for another part of the body? {HOW_TO_GET}"
         )
+    _check_shape(path, "shapedirs", arrays["shapedirs"], (vertices, 3, None))
+    _check_shape(path, "weights", arrays["weights"], (vertices, JOINTS))
+    for key, shape in (
+        ("posedirs", (vertices, 3, 9 * (JOINTS - 1))),
+        ("J_regressor", (JOINTS, vertices)),
+        ("kintree_table", (2, JOINTS)),
+    ):
+        if content.get(key) is not None:  # not used, but a model of another kind shows in them
+            _array(path, content, key, shape)
     if arrays["shapedirs"].shape[2] < IDENTITY_MODES:
         raise ValueError(
             f"{path}: shapedirs has {arrays['shapedirs'].shape[2]} columns; expected at least {IDENTITY_MODES} modes "
@@ -171,7 +171,7 @@ def _content(path: Path) -> dict:
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as stored:
-                return {key: stored[key] for key in stored.files}
+                return {key: stored[key] if key in USED else None for key in stored.files}
         content = flame_pickle.load(path)
     except flame_pickle.Refused as error:
         raise ValueError(

@@ -20,7 +20,9 @@ from data_gen.face_models.face_features import LID_PLACES
 AWAY = 0.5  # mm^2 added to the squared distance from the opening's outline, so that its margin takes no detours
 AROUND = 19.0  # mm from the middle of the eye's opening to where the skin no longer follows
 LEAST_OPENING = 0.2  # of the opening at rest, whatever narrows the eye but the blink: AU43 = 0 means open
+CORNER = 3.0  # mm of opening at rest below which a place belongs to a corner
 OVERLAP = 0.3  # mm that the closed upper margin sinks below the lower
+CONTACT = 0.1  # mm that the inside of the lids keeps from the eyeball
 CLEARANCE = 0.35  # mm between eyeball and lid, so that neither pierces the other between vertices
 
 
@@ -44,14 +46,16 @@ class Lids:
         last = len(LID_PLACES) - 1
         edges = _edges(template, skin[np.isin(skin, near).all(1)])
         ends = [near[np.linalg.norm(template[near] - margin[k], axis=1).argmin()] for k in (0, last)]
-        self.upper = _path(template, edges, ends, margin[: last + 1])[1:-1]
+        self.upper_edge = _path(template, edges, ends, margin[: last + 1])
+        self.upper = self.upper_edge[1:-1]
         self.lower = _path(template, edges, ends, margin[[0, *range(last + 1, len(margin)), last]])
         self._across = margin[last] - margin[0]
         self._across /= np.linalg.norm(self._across)
         self.moved, self._carry = _harmonic(skin, near, self.upper, self.lower)
         centre = _centre(template[ball])
         outside = ((template - centre) * normals(template, skin)).sum(1) > 0
-        self._lifted = near[outside[near]]
+        self._lifted, self._pressed = near[outside[near]], near[~outside[near]]
+        self._at_rest = np.linalg.norm(template[self._lifted] - centre, axis=1)
 
     def nearest(self, places: np.ndarray) -> np.ndarray:
         """(6,) vertices of the margins next to the six points of an eye in the 68-point markup, which go around it
@@ -83,17 +87,25 @@ class Lids:
         lack = np.clip(LEAST_OPENING * rest[:, 1] - opening[:, 1], 0, None)
         wanted = (1 - closing) * (opening + (lack / np.maximum(rest[:, 1], 1.0))[:, None] * rest)
         wanted[:, 1] -= closing * OVERLAP
-        points[self.moved] -= np.einsum("mu,ud->md", self._carry, opening - wanted)
+        share = np.clip(rest[:, 1:2] / CORNER, 0, 1)  # in the corners, where lids always meet, nothing is to be done
+        points[self.moved] -= np.einsum("mu,ud->md", self._carry, share * (opening - wanted))
         self._lift(points)
 
     def _lift(self, points: np.ndarray) -> None:
         centre = _centre(points[self._ball])
-        away = points[self._lifted] - centre
+        size = np.ptp(points[self._ball, 0]) / self._profile[2]
+        away, distance, ball = self._from_ball(points[self._lifted] - centre)
+        least = np.minimum(size * ball + CLEARANCE, size * self._at_rest)  # what lies deeper at rest may stay there
+        points[self._lifted] = centre + away * np.maximum(1.0, least / distance)[:, None]
+        # The inside of the lids lies on the ball: no gap at the corners.
+        away, distance, ball = self._from_ball(points[self._pressed] - centre)
+        points[self._pressed] = centre + away * np.minimum(1.0, (size * ball + CONTACT) / distance)[:, None]
+
+    def _from_ball(self, away: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(n, 3) from the eyeball's centre -> the same, their lengths, and the template ball's radius that way."""
         distance = np.linalg.norm(away, axis=1)
         angle = np.arccos(np.clip(away[:, 2] / distance, -1, 1))
-        size = np.ptp(points[self._ball, 0]) / self._profile[2]
-        least = size * np.interp(angle, *self._profile[:2]) + CLEARANCE
-        points[self._lifted] = centre + away * np.maximum(1.0, least / distance)[:, None]
+        return away, distance, np.interp(angle, *self._profile[:2])
 
 
 def _centre(ball: np.ndarray) -> np.ndarray:

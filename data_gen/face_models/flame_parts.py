@@ -6,6 +6,7 @@ no hole.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.sparse
@@ -15,6 +16,7 @@ from data_gen.face_models import MATERIALS
 from data_gen.face_models.correspondence import normals
 from data_gen.face_models.face_features import boundary_loops
 from data_gen.face_models.flame_chart import unfold
+from data_gen.face_models.flame_lashes import COUNT, Lashes
 
 CAMERA_YAW, CAMERA_PITCH = 48.0, 15.0  # degrees either way: wider than the generator's cameras
 FACING_SLACK = 0.1  # how far a smoothed normal may lean away from every camera before its face is dropped
@@ -24,6 +26,7 @@ EYE_CAP = np.radians(100.0)  # eyeballs are kept to this angle from the axis tha
 SKIN_ISLAND = (0.004, 0.204, 0.992, 0.792)  # u, v, width, height
 EYE_ISLANDS = ((0.205, 0.004, 0.19, 0.19), (0.005, 0.004, 0.19, 0.19))  # the subject's left, right
 MOUTH_ISLAND = (0.405, 0.004, 0.19, 0.19)
+LASH_ISLANDS = ((0.605, 0.004, 0.19, 0.02), (0.605, 0.034, 0.19, 0.02))
 FACE_REACH = 75.0  # mm around the middle of the face where texels lie densest
 FAR_IMPORTANCE = 0.45  # texels per length far from there, against those on the face
 
@@ -33,7 +36,7 @@ BAG_RINGS = ((0.12, 0.99), (0.35, 0.95), (0.65, 0.85), (0.9, 0.55), (1.0, 0.0)) 
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """Arrays over the model's vertices: those of FLAME that stay, then those of the mouth's bag.
+    """Arrays over the model's vertices: those of FLAME that stay, then those of the mouth's bag, then of the lashes.
 
     Attributes:
       kept: (K,) the FLAME vertices that stay.
@@ -49,6 +52,20 @@ class Parts:
     materials: np.ndarray
     rim: np.ndarray
     eyes: tuple[np.ndarray, np.ndarray]
+
+    def with_lashes(self, lashes: Sequence[Lashes]) -> "Parts":
+        """The same with the lashes of the left and the right eye as its last vertices."""
+        vertices, corners = self.faces.max() + 1, len(self.uvs)
+        starts = 3 * COUNT * np.arange(len(lashes))[:, None, None]
+        faces = np.stack([lash.faces for lash in lashes]) + starts
+        uvs = [lash.island * place[2:] + place[:2] for lash, place in zip(lashes, LASH_ISLANDS, strict=True)]
+        return dataclasses.replace(
+            self,
+            faces=np.concatenate([self.faces, (faces + vertices).reshape(-1, 3)]).astype(np.int32),
+            uvs=np.concatenate([self.uvs, *uvs]).astype(np.float32),
+            uv_faces=np.concatenate([self.uv_faces, (faces + corners).reshape(-1, 3)]).astype(np.int32),
+            materials=np.append(self.materials, np.full(faces.size // 3, MATERIALS.index("lash"), np.int8)),
+        )
 
     def with_bag(self, points: np.ndarray) -> np.ndarray:
         """(K, 3) mm -> (V, 3) mm: hangs the bag on the lips wherever they are."""

@@ -68,7 +68,7 @@ def test_topology_keeps_the_contract(face):
     assert t.template.dtype == t.uvs.dtype == np.float32 and t.faces.dtype == np.int32
     assert sorted(set(t.faces.ravel().tolist())) == list(range(len(t.template)))
     assert t.uvs.min() >= 0 and t.uvs.max() <= 1
-    assert set(np.unique(t.materials)) == {MATERIALS.index(name) for name in ("skin", "mouth", "eye")}
+    assert set(np.unique(t.materials)) == {MATERIALS.index(name) for name in ("skin", "mouth", "eye", "lash")}
     edges = np.concatenate([t.faces[:, [0, 1]], t.faces[:, [1, 2]], t.faces[:, [2, 0]]])
     assert len(np.unique(edges, axis=0)) == len(edges)  # neighbours run along their common edge in opposite directions
     a, b, c = (t.uvs[t.uv_faces[:, k]].astype(np.float64) for k in range(3))
