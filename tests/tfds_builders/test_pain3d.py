@@ -11,22 +11,85 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from data_gen.generate import regenerate
+from data_gen.generator_config import GeneratorConfig
+from data_gen.plan import scene
 from data_gen.scene import CELLS, SPLITS, identity, split_of
-from tfds_builders.pain3d.pain3d_dataset_builder import SIZES, Builder
+from tfds_builders.pain3d.pain3d_dataset_builder import SIZES, Builder, Pain3dConfig, _report_balance
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACT = {
-    "image", "neutral_image", "heatmap", "heatmap_frontal", "mask", "aus", "pspi", "landmarks", "landmarks_visible",
-    "identity", "expression_id", "view", "seed", "generator_version",
+    "image", "neutral_image", "heatmap", "heatmap_frontal", "mask", "aus", "other_aus", "asymmetry", "pspi", "kind",
+    "expression", "expression_id", "landmarks", "landmarks_visible", "identity", "view", "light", "room", "lens",
+    "seed", "generator_version",
 }  # fmt: skip
+PARTS = {
+    "identity": {"id", "age_group", "age_years", "gender", "ethnicity"},
+    "view": {"id", "yaw", "pitch", "roll", "fov", "fill", "distance_mm"},
+    "light": {"rig", "key_azimuth", "key_elevation", "key", "fill", "ambient", "rim", "kelvin", "fill_kelvin"},
+    "room": {"kind", "turn", "brightness", "kelvin", "blur"},
+    "lens": {"exposure", "warmth", "tint", "defocus", "noise", "vignette", "jpeg_quality"},
+}
 
 
 def test_fields_are_those_of_the_contract(tiny_dataset):
     features = tfds.builder_from_directory(tiny_dataset).info.features
     assert set(features) == CONTRACT
-    assert set(features["identity"]) == {"id", "age_group", "gender", "ethnicity"}
-    assert set(features["view"]) == {"id", "yaw", "pitch", "fov"}
+    assert {part: set(features[part]) for part in PARTS} == PARTS
     assert features["image"].shape == (64, 64, 3) and features["heatmap"].shape == (64, 64, 1)
+
+
+def test_the_readme_describes_every_field(tmp_path):
+    text = (ROOT / "tfds_builders/pain3d/README.md").read_text()
+    features = Builder(config="clips_tiny", data_dir=tmp_path).info.features
+    names = [f"{name}/{part}" if part else name for name, parts in features.items() for part in _parts(parts)]
+    assert len(names) > 40 and not [name for name in names if f"`{name}`" not in text]
+
+
+def _parts(feature):
+    return list(feature) if isinstance(feature, tfds.features.FeaturesDict) else [""]
+
+
+def test_recorded_classes_have_names(tiny_dataset):
+    builder = tfds.builder_from_directory(tiny_dataset)
+    features, example = builder.info.features, builder.as_data_source("train")[0]
+    s = scene(example["seed"])
+    assert features["kind"].int2str(int(example["kind"])) == s.kind
+    assert features["light"]["rig"].int2str(int(example["light"]["rig"])) == s.light.rig
+    assert features["room"]["kind"].int2str(int(example["room"]["kind"])) == s.room.kind
+    assert features["expression"].int2str(int(example["expression"])) == s.expression
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "frames"), [("distractors_tiny", 30), ("clips_tiny", 144)])
+def test_distractors_and_clips_build_and_come_back(tmp_path, name, frames):
+    builder = Builder(config=name, data_dir=tmp_path)
+    builder.download_and_prepare()
+    assert sum(builder.info.splits[s].num_examples for s in SPLITS) == 6 * frames
+    source = builder.as_data_source("test", decoders={"image": tfds.decode.SkipDecoding()})
+    assert len({int(e["seed"]) for e in source}) == len(source)
+    example = source[7]
+    again = regenerate(builder.builder_config.generator, example["seed"])
+    assert again["image"] == example["image"]
+    np.testing.assert_array_equal(again["aus"], example["aus"])
+    assert ("clip" in example) == (name == "clips_tiny")
+    if "clip" in example:
+        times = sorted(float(e["clip"]["time_s"]) for e in source if e["clip"]["id"] == example["clip"]["id"])
+        np.testing.assert_allclose(times, np.arange(24) / 12, atol=1e-6)
+
+
+@pytest.mark.parametrize("identities", [0, -3, 2.5, 2**24 + 1])
+def test_a_build_of_nobody_is_refused(identities):
+    with pytest.raises(ValueError, match="identities is .*; expected a whole number from 1"):
+        Pain3dConfig(name="mine", identities=identities, generator=GeneratorConfig("procedural", 64))
+
+
+def test_cells_that_cannot_be_equal_are_reported(caplog):
+    _report_balance(72)
+    assert not caplog.records
+    _report_balance(100)
+    assert "100 identities do not divide among the 36 cells" in caplog.text
+    assert "28 cells have 3, 8 have 2" in caplog.text
 
 
 def test_no_identity_in_two_splits_and_all_frames_present(tiny_dataset):
@@ -53,7 +116,7 @@ def test_cells_are_balanced_and_splits_stratified(count):
 def test_every_configuration_describes_itself():
     names = [config.name for config in Builder.BUILDER_CONFIGS]
     assert len(set(names)) == len(names)
-    assert {"tiny", "quick", "quick_ict", "full", "full_ict", "full_512"} <= set(names)
+    assert {"tiny", "quick", "quick_ict", "full", "full_ict", "full_512", "distractors", "clips_ict"} <= set(names)
 
 
 def test_killed_build_leaves_nothing_that_reads_as_complete(tmp_path):
@@ -77,7 +140,7 @@ def test_killed_build_leaves_nothing_that_reads_as_complete(tmp_path):
     with pytest.raises(KeyError, match="has not been generated yet"):
         tfds.data_source("pain3d/tiny", data_dir=tmp_path, split="train", download=False)
     with pytest.raises(tfds.core.dataset_info.DatasetInfoFileError, match="dataset_info.json"):
-        tfds.builder_from_directory(tmp_path / "pain3d" / "tiny" / "1.0.0")
+        tfds.builder_from_directory(tmp_path / "pain3d" / "tiny" / "2.0.0")
 
 
 WITHOUT_TENSORFLOW = """

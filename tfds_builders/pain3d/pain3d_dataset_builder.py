@@ -1,6 +1,7 @@
 """3DPain as a TFDS data set: `tfds build tfds_builders/pain3d --config=quick`."""
 
 import dataclasses
+import logging
 import os
 from pathlib import Path
 
@@ -15,17 +16,25 @@ from data_gen.generator_config import GeneratorConfig
 from data_gen.plan import EXPRESSION_NAMES, frames_per_identity
 from data_gen.record import GENERATOR_VERSION
 from data_gen.rig import OTHER_AUS
-from data_gen.scene import AGE_GROUPS, ETHNICITIES, GENDERS, KINDS, SPLITS, split_of
+from data_gen.scene import AGE_GROUPS, CELLS, ETHNICITIES, GENDERS, KINDS, SPLITS, split_of
 from data_gen.sessions import RIGS, ROOMS
 from painjax.pspi import AU_NAMES
 
 
 @dataclasses.dataclass(kw_only=True)
 class Pain3dConfig(tfds.core.BuilderConfig):
-    """One variant of the data set: how many identities, and the generator's settings."""
+    """One variant of the data set: how many identities, and the generator's settings.
+
+    Raises:
+      ValueError: if there would be nobody, or more people than seeds can number.
+    """
 
     identities: int
     generator: GeneratorConfig
+
+    def __post_init__(self):
+        if type(self.identities) is not int or not 1 <= self.identities <= 2**24:
+            raise ValueError(f"identities is {self.identities!r}; expected a whole number from 1 to 2**24.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +66,7 @@ def _config(name: str, size: Size, face_model: str) -> Pain3dConfig:
     frames = size.identities * frames_per_identity(size.plan)
     return Pain3dConfig(
         name=name + FACE_MODEL_SUFFIXES[face_model],
-        description=f"{frames:,} frames of {size.identities} identities at {size.pixels} px: {size.plan}, {face_model}.",
+        description=f"{frames:,} frames of {size.identities} identities ({size.plan}), {size.pixels} px, {face_model}.",
         identities=size.identities,
         generator=GeneratorConfig(
             face_model, size.pixels, texture_size=size.texels, dataset_seed=size.dataset_seed, plan=size.plan
@@ -129,6 +138,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+        _report_balance(self.builder_config.identities)
         if self.builder_config.generator.face_model == "ict":
             _prepare_ict(dl_manager)
         return {split: self._generate_examples(split) for split in SPLITS}
@@ -141,6 +151,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
 def _floats(*names: str) -> dict[str, type]:
     return dict.fromkeys(names, np.float32)
+
+
+def _report_balance(identities: int) -> None:
+    """Says so where the cells of age, gender and ethnicity cannot all have the same number of people."""
+    each, left = divmod(identities, CELLS)
+    if left:
+        logging.warning(
+            "%d identities do not divide among the %d cells of age x gender x ethnicity: %d cells have %d, "
+            "%d have %d.", identities, CELLS, left, each + 1, CELLS - left, each,
+        )  # fmt: skip
 
 
 def _prepare_ict(dl_manager: tfds.download.DownloadManager) -> None:
