@@ -91,8 +91,9 @@ void main() {
     vec3 smooth_n = normalize(v_normal);
     vec3 to_eye = normalize(eye - v_position);
     if (!gl_FrontFacing) smooth_n = -smooth_n;
-    vec3 n = bumped(smooth_n, surface.rg * 2.0 - 1.0 + fold);
-    smooth_n = bumped(smooth_n, 0.7 * fold); // folds are wider than light spreads under the skin, pores are not
+    vec2 relief = surface.rg * 2.0 - 1.0;
+    vec3 n = bumped(smooth_n, relief + fold);
+    smooth_n = bumped(smooth_n, 0.4 * relief + 0.7 * fold); // folds are wider than light spreads under the skin
     float n_v = clamp(dot(n, to_eye), 0.05, 1.0);
     vec3 wrap = skin * vec3(0.30, 0.10, 0.05);
 

@@ -7,6 +7,8 @@ import scipy.ndimage
 
 from data_gen.face_models import Topology
 
+LEAST_TEXEL_MM = 0.05  # smaller ones belong to folded or degenerate triangles
+
 
 @dataclasses.dataclass(frozen=True)
 class Atlas:
@@ -19,7 +21,7 @@ class Atlas:
       materials: (N,) int8, index into `MATERIALS`.
       source: (T, T) int32, for each texel the covered one to take its colour from: itself, or the nearest across a
         gutter, so that filtering and mipmaps never mix in a colour that belongs to no surface.
-      texel_mm: (N,) float32, side of a texel on the template.
+      texels_per_mm: (T, T) float32, on the template.
     """
 
     size: int
@@ -27,7 +29,7 @@ class Atlas:
     normals: np.ndarray
     materials: np.ndarray
     source: np.ndarray
-    texel_mm: np.ndarray
+    texels_per_mm: np.ndarray
 
     def image(self, values: np.ndarray) -> np.ndarray:
         """(N, ...) per texel -> (T, T, ...) picture."""
@@ -55,13 +57,14 @@ def bake(topology: Topology, size: int) -> Atlas:
     area_mm = np.linalg.norm(np.cross(edges[:, 1] - edges[:, 0], edges[:, 2] - edges[:, 0]), axis=-1)
     area_texels = np.abs(_cross2(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
     texel_mm = np.sqrt(area_mm / np.maximum(area_texels, 1e-6))[triangle]
+    source = covered.reshape(size, size)[tuple(nearest)]
     return Atlas(
         size=size,
         positions=positions.astype(np.float32),
         normals=normals.astype(np.float32),
         materials=topology.materials[triangle],
-        source=covered.reshape(size, size)[tuple(nearest)],
-        texel_mm=texel_mm.astype(np.float32),
+        source=source,
+        texels_per_mm=(1 / np.maximum(texel_mm, LEAST_TEXEL_MM)).astype(np.float32)[source],
     )
 
 

@@ -46,13 +46,13 @@ class Patch:
     inside: np.ndarray
 
 
-def patches(face: Anatomy) -> dict[tuple[str, int], Patch]:
-    """Of every fold and side: the points that it may crease."""
+def patches(face: Anatomy, skin: np.ndarray) -> dict[tuple[str, int], Patch]:
+    """Of every fold and side: the points that it may crease, among those where `skin` (P,) is true."""
     out = {}
     for name, fold in FOLDS.items():
         for side in fold.sides:
             s, t, inside = fold.frame(face, side)
-            index = np.flatnonzero((inside > 0) & (face.front > 0.02))
+            index = np.flatnonzero((inside > 0) & (face.front > 0.02) & skin)
             out[name, side] = Patch(
                 index,
                 *(a[index].astype(np.float32) for a in (s, t)),
@@ -90,7 +90,8 @@ def _crows_feet(face: Anatomy, side: int) -> Frame:
     x, y, z = face.points.T
     corner = face.landmarks[45 if side > 0 else 36]
     out = side * (x - corner[0])
-    u = np.copysign(np.hypot(out, np.where(out > 0, z - corner[2], 0.0)), out) + 4.0
+    around = np.clip(corner[2] - z, 0, None) * smoothstep(0.0, 10.0, out)  # the temple turns away from the front
+    u = np.copysign(np.hypot(out, around), out) + 4.0
     v = y - corner[1]
     s, t = np.hypot(u, v), np.degrees(np.arctan2(v, u))
     return s, t, _within(s, 6, 36) * smoothstep(-64, -48, t) * smoothstep(56, 42, t) * (side * x > 0)
@@ -98,7 +99,7 @@ def _crows_feet(face: Anatomy, side: int) -> Frame:
 
 def _under_eye(face: Anatomy, side: int) -> Frame:
     """s towards the temple from below the pupil, t mm below the lid's margin, negative downwards."""
-    inside = _within(face.eye_x, -19, 19) * smoothstep(0.8, 2.5, face.eye) * smoothstep(24, 17, face.eye)
+    inside = _within(face.eye_x, -19, 19) * smoothstep(-1.0, 3.5, face.eye) * smoothstep(24, 16, face.eye)
     inside = inside * smoothstep(-1.0, -4.0, face.eye_y + 0.10 * np.abs(face.eye_x))
     return face.eye_x, -face.eye, inside * (face.points[:, 0] * side > 0)
 
@@ -110,7 +111,7 @@ def _nasolabial(face: Anatomy, side: int) -> Frame:
     curve = [marks[wing] + out * (3.0, 9.0), marks[wing] + out * (8.5, 1.5), marks[wing] + out * (14.0, -9.0)]
     curve += [marks[corner] + out * (10.0, 5.0), marks[corner] + out * (11.5, -7.0)]
     s, t, length = _curved(face, side, np.array(curve), 22.0)
-    return s, t, _within(s, -2, length) * smoothstep(20, 13, t) * smoothstep(-9, -5, t)
+    return s, t, _within(s, -2, length) * smoothstep(19, 11, t) * smoothstep(-10, -4, t)
 
 
 def _marionette(face: Anatomy, side: int) -> Frame:

@@ -6,15 +6,14 @@ import numpy as np
 
 from data_gen.face_models import MATERIALS, FaceModel, Topology
 from data_gen.scene import Identity, stream
-from data_gen.textures import Texture, brows, hair, hairline, hairstyle
+from data_gen.textures import Texture, hair, hairstyle, packing
 from data_gen.textures.anatomy import Anatomy, locate
 from data_gen.textures.atlas import Atlas, bake, vertex_normals
-from data_gen.textures.folds import FOLDS, Patch, patches
+from data_gen.textures.folds import Patch, patches
 from data_gen.textures.noise import noise, smoothstep
 from data_gen.textures.parts import parts
 from data_gen.textures.skin import SkinGround, skin
-from data_gen.textures.skull import Skull, skull
-from data_gen.textures.wrinkles import Relief, wrinkles
+from data_gen.textures.wrinkles import wrinkles
 
 CLOTH_MM = 3.0  # thickness of a collar
 
@@ -29,9 +28,9 @@ class Canvas:
     vertices: Anatomy
     ground: SkinGround  # of the texels
     folds: dict[tuple[str, int], Patch]  # of the texels
-    second: np.ndarray  # (N,) 0..1, how much a texel belongs to the second layer of wrinkles
+    wrinkles: packing.WrinkleFrame
     vertex_is_skin: np.ndarray
-    skull: Skull
+    skull: hairstyle.Scalp
     bottom: float  # y where the model ends below
 
 
@@ -47,13 +46,13 @@ def canvas(topology: Topology, size: int) -> Canvas:
         vertices = locate(topology, topology.template, normals)
         is_skin = np.zeros(len(topology.template), bool)
         is_skin[topology.faces[topology.materials == MATERIALS.index("skin")]] = True
-        head = skull(vertices, is_skin, hairline.is_ear(vertices))
+        skull = hairstyle.scalp(vertices, is_skin)
         texels = locate(topology, atlas.positions, atlas.normals)
-        folds = patches(texels)
+        folds = patches(texels, atlas.materials == MATERIALS.index("skin"))
         bottom = float(vertices.points[:, 1].min())
-        second = _second(folds, len(texels.points))
+        creases = packing.WrinkleFrame.of(atlas, folds)
         _canvases[key] = Canvas(
-            topology, atlas, texels, vertices, SkinGround(texels), folds, second, is_skin, head, bottom
+            topology, atlas, texels, vertices, SkinGround(texels), folds, creases, is_skin, skull, bottom
         )
     return _canvases[key]  # holds the topology, so that its id stays its own
 
@@ -66,12 +65,12 @@ def paint(identity: Identity, face_model: FaceModel, size: int) -> Texture:
     layers = skin(identity, board.ground)
     full, rest = wrinkles(identity, face, board.folds)
     layers.height += rest.height[0]
-    layers.melanin += 0.35 * rest.dark[0]
-    layers.blood += 0.15 * rest.dark[0]
+    layers.melanin += 0.5 * rest.dark[0]
+    layers.blood += 0.2 * rest.dark[0]
     color = layers.color()
     roughness, height = layers.roughness, layers.height
-    color = brows.paint_brows(identity, look, face, color)
-    color, hairy, strands = hairline.paint_scalp(identity, look, face, color)
+    color = hair.paint_brows(identity, look, face, color)
+    color, hairy, strands = hair.paint_scalp(identity, look, face, color)
     subsurface = 1 - hairy
     roughness = roughness * (1 - hairy) + 0.72 * hairy
     height = height * (1 - hairy) + strands
@@ -83,11 +82,12 @@ def paint(identity: Identity, face_model: FaceModel, size: int) -> Texture:
     for mine, rgb, rough, soft in parts(identity, atlas, face, 0.6 * look.color):
         color[mine], roughness[mine], subsurface[mine], height[mine] = rgb, rough, soft, 0.0
     bare = (face.front > 0.5) & (atlas.materials == MATERIALS.index("skin"))
+    albedo, gloss = packing.albedo(atlas, color, roughness)
     return Texture(
-        albedo=_srgb(atlas.image(color)),
-        roughness=_bytes(atlas.image(roughness)),
-        surface=_surface(atlas, height, subsurface),
-        wrinkles=_wrinkles(board, full),
+        albedo=albedo,
+        roughness=gloss,
+        surface=packing.surface(atlas, height, subsurface),
+        wrinkles=packing.wrinkles(atlas, board.wrinkles, full),
         displacement=displacement(board),
         hair=hairstyle.grow(identity, look, board.vertices, board.skull),
         exposure=float((0.30 / np.average(color[bare])) ** 0.25),
@@ -118,41 +118,3 @@ def _below_collar(board: Canvas, face: Anatomy, drop: float) -> np.ndarray:
     chin = face.landmarks[8, 1]
     middle = chin + 0.62 * (board.bottom - chin) - drop
     return middle - 0.30 * np.clip(face.points[:, 2], -60, 60) - face.points[:, 1]
-
-
-def _surface(atlas: Atlas, height: np.ndarray, subsurface: np.ndarray) -> np.ndarray:
-    """(T, T, 3) uint8: slopes along u and v, and subsurface scattering."""
-    return _bytes(np.dstack([_slopes(atlas, height) * 0.5 + 0.5, atlas.image(subsurface)]))
-
-
-def _wrinkles(board: Canvas, relief: Relief) -> np.ndarray:
-    """(T, T, 4) uint8: slopes, darkness and layer."""
-    second = board.atlas.image(board.second)
-    slopes = [_slopes(board.atlas, height) for height in relief.height]
-    slopes = slopes[0] + (slopes[1] - slopes[0]) * second[..., None]
-    dark = board.atlas.image(relief.dark.sum(0))
-    return _bytes(np.dstack([slopes * 0.5 + 0.5, 0.5 * dark, second]))
-
-
-def _second(folds: dict[tuple[str, int], Patch], points: int) -> np.ndarray:
-    share = np.full((2, points), 1e-6, np.float32)
-    for (name, _), patch in folds.items():
-        share[FOLDS[name].layer, patch.index] += patch.inside
-    return smoothstep(0.35, 0.65, share[1] / share.sum(0))
-
-
-def _slopes(atlas: Atlas, height: np.ndarray) -> np.ndarray:
-    """(T, T, 2) rise of a height in mm along u and v, -1..1."""
-    down, right = np.gradient(atlas.image(height))
-    slopes = np.stack([-right, down], -1) / np.maximum(atlas.image(atlas.texel_mm), 0.05)[..., None]
-    return np.clip(slopes, -1, 1)  # v runs up, rows run down; a normal leans away from the rise
-
-
-def _bytes(values: np.ndarray) -> np.ndarray:
-    return np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
-
-
-def _srgb(linear: np.ndarray) -> np.ndarray:
-    """Linear reflectance -> 8-bit sRGB."""
-    linear = np.clip(linear, 0, 1)
-    return _bytes(np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-6) ** (1 / 2.4) - 0.055))

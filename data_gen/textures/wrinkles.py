@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from data_gen.face_models import FaceModel, Topology
+from data_gen.face_models import MATERIALS, FaceModel, Topology
 from data_gen.scene import Identity, stream
 from data_gen.textures.anatomy import Anatomy, locate
 from data_gen.textures.atlas import vertex_normals
@@ -72,12 +72,13 @@ def wrinkle_depths(
     level |= {name: value / OTHER_MAX for name, value in (others or {}).items()}
     face, regions = _vertices(face_model.topology)
     to_left = smoothstep(-BLEND_MM, BLEND_MM, face.points[:, 0])
-    smooth = np.ones((len(face.points), 2), np.float32)  # what is left of smoothness after each fold took its share
+    out = np.zeros((len(face.points), 2), np.float32)
     for (name, side), patch in regions.items():
         right, left = (_depth(FOLDS[name].muscles, level, lean) for lean in (1 - asymmetry, 1 + asymmetry))
         depth = right + (left - right) * (to_left[patch.index] if side == 0 else float(side > 0))
-        smooth[patch.index, FOLDS[name].layer] *= 1 - depth * patch.inside
-    return 1 - smooth
+        there = patch.index, FOLDS[name].layer
+        out[there] = np.maximum(out[there], depth * patch.inside)
+    return out
 
 
 def _depth(muscles: Mapping[str, float], level: Mapping[str, float], lean: float) -> float:
@@ -94,7 +95,10 @@ def _vertices(topology: Topology) -> tuple[Anatomy, dict[tuple[str, int], Patch]
     """Anatomy and folds of a face model's vertices; located once per process."""
     if id(topology) not in _faces:
         face = locate(topology, topology.template, vertex_normals(topology))
-        _faces[id(topology)] = topology, face, patches(face)  # holds the topology, so that its id stays its own
+        skin = np.zeros(len(face.points), bool)
+        skin[topology.faces[topology.materials == MATERIALS.index("skin")]] = True
+        regions = patches(face, skin)
+        _faces[id(topology)] = topology, face, regions  # holds the topology, so that its id stays its own
     return _faces[id(topology)][1:]
 
 
@@ -116,7 +120,7 @@ def wrinkles(identity: Identity, face: Anatomy, regions: Mapping[tuple[str, int]
         fold = FOLDS[name]
         rng = stream(identity.seed, f"{name} {side}")
         height, dark = _drawn(rng, patch, DRAWN[name](rng, old))
-        kept = fold.rest * (0.06 + 0.94 * old) * rng.uniform(0.55, 1.2)
+        kept = fold.rest * (0.06 + 0.94 * old) * rng.uniform(0.7, 1.3)
         for relief, layer, share in ((full, fold.layer, strength), (rest, 0, kept)):
             relief.height[layer, patch.index] += share * height * patch.inside
             relief.dark[layer, patch.index] += share * dark * patch.inside
@@ -224,10 +228,10 @@ def _under_eye(rng, old: float) -> list[Furrow]:
 
 def _nasolabial(rng, old: float) -> list[Furrow]:
     """One deep groove under the mound of the cheek; t grows towards the cheek."""
-    place, end = rng.uniform(-1.2, 1.2), rng.uniform(38, 48)
+    place, end = rng.uniform(-1.2, 1.2), rng.uniform(31, 40)
     out = [
-        Furrow(place, -6, end, rng.uniform(1.5, 2.0), 1.9, wander=0.5, bulges=(0.2, 0.75)),
-        Furrow(place + 0.6, -8, end + 4, 0.9, 3.6, wander=0.4, bulges=(0.0, 0.8)),  # the mound, broad
+        Furrow(place, -6, end, rng.uniform(1.5, 2.0), 1.9, wander=0.35, bulges=(0.2, 0.75)),
+        Furrow(place + 0.6, -8, end + 3, 0.9, 3.6, wander=0.3, bulges=(0.0, 0.8)),  # the mound, broad
     ]
     if rng.random() < 0.3 + 0.4 * old:
         out.append(Furrow(place + rng.uniform(5, 7), 8, end - 6, rng.uniform(0.3, 0.6), 1.2))
@@ -243,11 +247,13 @@ def _forehead(rng, old: float) -> list[Furrow]:
     first, step, bow = rng.uniform(13, 17), rng.uniform(6.5, 9.0), rng.uniform(-0.0035, 0.0015)
     out = []
     for k in range(int(rng.integers(3, 5))):
-        place, depth = first + k * step + rng.normal(0, 0.7), rng.uniform(0.6, 1.0) * (1 - 0.12 * k)
+        place, depth = first + k * step + rng.normal(0, 0.7), rng.uniform(0.8, 1.2) * (1 - 0.12 * k)
         cut, gap = rng.uniform(-14, 14), rng.uniform(-9, 7)
         half = rng.uniform(34, 52) - 3 * k
         for start, end in ((-half, cut - gap / 2), (cut + gap / 2, half * rng.uniform(0.8, 1.1))):
-            out.append(Furrow(place + rng.normal(0, 0.5), start, end, depth, 1.4, bow=bow, wander=0.7))
+            out.append(
+                Furrow(place + rng.normal(0, 0.5), start, end, depth, 1.15, bow=bow, bulges=(0.4, 0.4), wander=0.35)
+            )
     return out
 
 

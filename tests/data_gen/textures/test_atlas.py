@@ -22,7 +22,7 @@ def test_texels_know_their_place():
     row, column = 12, 3
     np.testing.assert_allclose(image[row, column], [3.5 / 8 * 100, 3.5 / 8 * 50, 5], rtol=1e-5)
     np.testing.assert_allclose(atlas.normals, np.tile([0, 0, 1], (64, 1)), atol=1e-6)
-    np.testing.assert_allclose(atlas.texel_mm, np.sqrt(100 / 8 * 50 / 8), rtol=1e-5)
+    np.testing.assert_allclose(atlas.texels_per_mm, np.sqrt(8 / 100 * 8 / 50), rtol=1e-5)
 
 
 def test_gutters_take_the_nearest_texel():
