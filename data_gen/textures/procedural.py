@@ -6,13 +6,14 @@ import numpy as np
 
 from data_gen.face_models import MATERIALS, FaceModel, Topology
 from data_gen.scene import Identity, stream
-from data_gen.textures import Texture, hair, hairstyle, packing
+from data_gen.textures import Texture, brows, hair, hairline, hairstyle, packing
 from data_gen.textures.anatomy import Anatomy, locate
 from data_gen.textures.atlas import Atlas, bake, vertex_normals
 from data_gen.textures.folds import Patch, patches
 from data_gen.textures.noise import noise, smoothstep
 from data_gen.textures.parts import parts
 from data_gen.textures.skin import SkinGround, skin
+from data_gen.textures.skull import Skull, skull
 from data_gen.textures.wrinkles import wrinkles
 
 CLOTH_MM = 3.0  # thickness of a collar
@@ -30,7 +31,7 @@ class Canvas:
     folds: dict[tuple[str, int], Patch]  # of the texels
     wrinkles: packing.WrinkleFrame
     vertex_is_skin: np.ndarray
-    skull: hairstyle.Scalp
+    skull: Skull
     bottom: float  # y where the model ends below
 
 
@@ -46,13 +47,13 @@ def canvas(topology: Topology, size: int) -> Canvas:
         vertices = locate(topology, topology.template, normals)
         is_skin = np.zeros(len(topology.template), bool)
         is_skin[topology.faces[topology.materials == MATERIALS.index("skin")]] = True
-        skull = hairstyle.scalp(vertices, is_skin)
+        head = skull(vertices, is_skin, hairline.is_ear(vertices))
         texels = locate(topology, atlas.positions, atlas.normals)
         folds = patches(texels, atlas.materials == MATERIALS.index("skin"))
         bottom = float(vertices.points[:, 1].min())
         creases = packing.WrinkleFrame.of(atlas, folds)
         _canvases[key] = Canvas(
-            topology, atlas, texels, vertices, SkinGround(texels), folds, creases, is_skin, skull, bottom
+            topology, atlas, texels, vertices, SkinGround(texels), folds, creases, is_skin, head, bottom
         )
     return _canvases[key]  # holds the topology, so that its id stays its own
 
@@ -69,8 +70,8 @@ def paint(identity: Identity, face_model: FaceModel, size: int) -> Texture:
     layers.blood += 0.2 * rest.dark[0]
     color = layers.color()
     roughness, height = layers.roughness, layers.height
-    color = hair.paint_brows(identity, look, face, color)
-    color, hairy, strands = hair.paint_scalp(identity, look, face, color)
+    color = brows.paint_brows(identity, look, face, color)
+    color, hairy, strands = hairline.paint_scalp(identity, look, face, color)
     subsurface = 1 - hairy
     roughness = roughness * (1 - hairy) + 0.72 * hairy
     height = height * (1 - hairy) + strands
