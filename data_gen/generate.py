@@ -142,12 +142,13 @@ def _takes(
         face = model.deform(person, rig.shape_weights(aus, asymmetry, dict(others))) if others else pain
         folds = wrinkle_depths(model, aus, asymmetry, dict(others))  # [V, 2]
         heat = displacement(neutral, pain, model.topology)  # [V]
-        heatmap_frontal = record.png(renderer.field(face, heat, frontal).values)
+        pose = renderer.pose(face, folds)
+        heatmap_frontal = record.png(renderer.field(pose, heat, frontal).values)
         for s in views:
             camera = cameras.aim(s.view, neutral[landmarks], size)
-            field = renderer.field(face, heat, camera)
+            field = renderer.field(pose, heat, camera)
             xy, visible = visible_landmarks(face[landmarks], camera, field.depth)
-            picture = renderer.color(face, camera, s.light, behind(s.view), folds)
+            picture = renderer.color(pose, camera, s.light, behind(s.view))
             picture = lens.develop(picture, s.lens, stream(s.seed, "noise"))
             yield (
                 s,

@@ -1,32 +1,24 @@
 """Offscreen rendering: colour pictures, and per-vertex fields aligned with them pixel by pixel.
 
-The one file that imports OpenGL. pyrender supplies the headless EGL context (a GPU where there is one, Mesa's
-software rasteriser otherwise); geometry, texture and shaders are uploaded once, and a frame costs one vertex upload
-and a few draws. pyrender's own scene renderer re-uploads meshes for every frame, which is several times slower.
+Geometry, texture and shaders are uploaded once, a pose of the face once for all its
+views. A picture is drawn in two passes: `surface_shading` writes down what each sample shows, `shading` lights it.
+pyrender's own scene renderer re-uploads meshes for every frame, which is several times slower.
 """
 
-import ctypes
 import dataclasses
-import os
 
 import numpy as np
 import scipy.sparse
 
-from data_gen import field_shading, gl_objects, lighting, shading, visibility
-from data_gen.camera import Camera
+from data_gen import egl, field_shading, gl_objects, lighting, shading, shadow, surface_shading, tangents, visibility
+from data_gen.camera import Camera, project
 from data_gen.face_models import MATERIALS, Topology
 from data_gen.hair_drawing import HAIR_VALUE, HairDrawing
 from data_gen.scene import Light
 from data_gen.textures import Texture
 
 SUPERSAMPLING = 2  # per axis: with triangles smaller than pixels, cheaper on Mesa than multisampling, and finer
-NEAR_MM, FAR_MM = 50.0, 5000.0
-
-UNAVAILABLE = (
-    "No offscreen OpenGL on this machine ({reason}). The generator renders through pyrender and EGL: "
-    "`pip install 'painjax[generate]'` and, on Debian or Ubuntu, `apt-get install libegl1 libgl1-mesa-dri libgles2`. "
-    "No GPU or display is needed."
-)
+NEAR_MM, FAR_MM = 50.0, surface_shading.FAR_MM
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +36,21 @@ class Field:
     depth: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pose:
+    """A face as the GPU wants it, made once for all of its pictures and fields by `Renderer.pose`.
+
+    Attributes:
+      vertices: (V, 3) float32 mm, clothes standing off the skin.
+      normals: (V, 3) float32 unit.
+      wrinkles: (V, 2) float32 0..1.
+    """
+
+    vertices: np.ndarray
+    normals: np.ndarray
+    wrinkles: np.ndarray
+
+
 class Renderer:
     """Draws heads of one topology at one size. A context manager; one per process.
 
@@ -53,23 +60,29 @@ class Renderer:
 
     def __init__(self, topology: Topology, size: int):
         self.size = size
-        self._platform, self._gl = _open_context(size)
+        self._platform, self._gl = egl.open_context(size)
         self._faces = topology.faces
         self._adjacency = _adjacency(topology.faces, len(topology.template))
         self._displacement = None
         self._exposure = 1.0
-        two_sided = np.isin(topology.materials, (MATERIALS.index("mouth"), MATERIALS.index("lash")))
-        order = np.argsort(two_sided, kind="stable")
-        self._one_sided = 3 * int((~two_sided).sum())
+        self._posed: Pose | None = None  # what the vertex buffers hold
+        self._shadow: tuple | None = None  # whose shadow map there is: pose and direction of the light
+        self._lips = topology.landmarks[48:]
+        group = np.array([_group(name) for name in MATERIALS])[topology.materials]
+        order = np.argsort(group, kind="stable")  # skin first: it hides most of the rest
+        self._stops = 3 * np.cumsum(np.bincount(group, minlength=4))
         corners, indices = np.unique(
             np.stack([topology.faces[order], topology.uv_faces[order]], -1).reshape(-1, 2), axis=0, return_inverse=True
         )
         self._corner_vertex = corners[:, 0]
-        self._index_count = indices.size
 
         gl = self._gl
-        self._color_program = gl_objects.program(gl, shading.COLOR_VERTEX, shading.COLOR_FRAGMENT)
+        self._surface_program = gl_objects.program(
+            gl, surface_shading.SURFACE_VERTEX, surface_shading.SURFACE_FRAGMENT, ("shadow_map",)
+        )
+        self._color_program = gl_objects.program(gl, shading.COLOR_VERTEX, shading.COLOR_FRAGMENT, shading.SAMPLERS)
         self._field_program = gl_objects.program(gl, field_shading.FIELD_VERTEX, field_shading.FIELD_FRAGMENT)
+        self._shadow_program = gl_objects.program(gl, shadow.SHADOW_VERTEX, shadow.SHADOW_FRAGMENT)
         self._moving = gl_objects.buffer(gl, np.zeros((len(corners), 8), np.float32))  # position, normal, wrinkle
         self._color_array = gl.glGenVertexArrays(1)
         gl.glBindVertexArray(self._color_array)
@@ -79,20 +92,34 @@ class Renderer:
         gl_objects.attribute(gl, gl_objects.buffer(gl, topology.uvs[corners[:, 1]].astype(np.float32)), 2, 2)
         self._visibility = gl_objects.buffer(gl, np.zeros((len(corners), 4), np.float32))
         gl_objects.attribute(gl, self._visibility, 3, 4)
+        normals = self._normals(topology.template)
+        frames = tangents.corner_frames(topology, corners, indices.reshape(-1, 3), normals)
+        gl_objects.attribute(gl, gl_objects.buffer(gl, frames), 5, 2)
         gl_objects.index_buffer(gl, indices.reshape(-1).astype(np.uint32))
 
-        self._field_vertices = gl_objects.buffer(
-            gl, np.zeros((len(topology.template), 4), np.float32)
-        )  # position, value
+        self._positions = gl_objects.buffer(gl, np.zeros((len(topology.template), 3), np.float32))
+        self._values = gl_objects.buffer(gl, np.zeros(len(topology.template), np.float32))
         self._field_array = gl.glGenVertexArrays(1)
         gl.glBindVertexArray(self._field_array)
-        gl_objects.attribute(gl, self._field_vertices, 0, 3, stride=16)
-        gl_objects.attribute(gl, self._field_vertices, 1, 1, stride=16, offset=12)
+        gl_objects.attribute(gl, self._positions, 0, 3)
+        gl_objects.attribute(gl, self._values, 1, 1)
         gl_objects.index_buffer(gl, topology.faces[order].reshape(-1).astype(np.uint32))
+        self._shadow_array = gl.glGenVertexArrays(1)
+        gl.glBindVertexArray(self._shadow_array)
+        gl_objects.attribute(gl, self._positions, 0, 3)
+        casters = shadow.casters(topology)
+        self._casters = casters.size
+        gl_objects.index_buffer(gl, casters.reshape(-1).astype(np.uint32))
 
-        self._color_target = gl_objects.target(gl, size * SUPERSAMPLING, gl.GL_RGBA8)
+        fine = size * SUPERSAMPLING
+        depth = gl_objects.depth_buffer(gl, fine)
+        layouts = gl.GL_RGBA16, gl.GL_RGBA16, gl.GL_RGBA8
+        self._surface_target, self._samples = gl_objects.sampled_target(gl, fine, layouts, depth)
+        self._color_target = gl_objects.target(gl, fine, gl.GL_RGBA8, depth)
         self._resolved = gl_objects.target(gl, size, gl.GL_RGBA8)
         self._field_target = gl_objects.target(gl, size, gl.GL_RG32F)
+        self._shadow_target, self._shadow_map = gl_objects.shadow_target(gl, shadow.SIZE)
+        self._everywhere = gl.glGenVertexArrays(1)  # no attributes: the triangle over the whole picture
         self._textures = gl.glGenTextures(3)  # albedo and roughness; surface; wrinkles
         self._hair = HairDrawing(gl, topology.template)
         gl.glEnable(gl.GL_DEPTH_TEST)
@@ -100,7 +127,7 @@ class Renderer:
         gl.glPixelStorei(gl.GL_PACK_ALIGNMENT, 1)
         gl.glPixelStorei(gl.GL_UNPACK_ALIGNMENT, 1)
         self._height_target = gl_objects.target(gl, visibility.SIZE, gl.GL_RG32F)
-        shade = visibility.bake(topology, self._normals(topology.template), self.heights)
+        shade = visibility.bake(topology, normals, self.heights)
         gl_objects.update(gl, self._visibility, shade[self._corner_vertex])
 
     def __enter__(self) -> "Renderer":
@@ -112,12 +139,10 @@ class Renderer:
     def close(self) -> None:
         """Gives the GL context back; the renderer is of no use afterwards. Closing twice is harmless."""
         if self._platform is not None:
-            from OpenGL import EGL
-
-            # not platform.delete_context(), which terminates the display under every other renderer of the process
-            EGL.eglDestroyContext(self._platform._egl_display, self._platform._egl_context)
+            egl.close_context(self._platform)
             self._platform = None
 
+    @egl.explained
     def set_texture(self, texture: Texture) -> None:
         """Uploads the look of an identity; it stays until the next call."""
         gl = self._gl
@@ -129,7 +154,7 @@ class Renderer:
             surface[..., :3] = texture.surface
         wrinkles = np.full((1, 1, 4), (128, 128, 0, 0), np.uint8) if texture.wrinkles is None else texture.wrinkles
         for name, texels, layout in (
-            (self._textures[0], np.dstack([texture.albedo, roughness]), gl.GL_SRGB8_ALPHA8),
+            (self._textures[0], np.dstack([texture.albedo, roughness]), gl.GL_RGBA8),
             (self._textures[1], surface, gl.GL_RGBA8),
             (self._textures[2], wrinkles, gl.GL_RGBA8),
         ):
@@ -138,15 +163,29 @@ class Renderer:
             side = len(texels)
             gl.glTexImage2D(gl.GL_TEXTURE_2D, 0, layout, side, side, 0, gl.GL_RGBA, gl.GL_UNSIGNED_BYTE, texels)
             gl.glGenerateMipmap(gl.GL_TEXTURE_2D)
-            gl.glTexParameteri(gl.GL_TEXTURE_2D, gl.GL_TEXTURE_MIN_FILTER, gl.GL_LINEAR_MIPMAP_LINEAR)
+            gl.glTexParameteri(gl.GL_TEXTURE_2D, gl.GL_TEXTURE_MIN_FILTER, gl.GL_LINEAR_MIPMAP_NEAREST)
             gl.glTexParameteri(gl.GL_TEXTURE_2D, gl.GL_TEXTURE_MAG_FILTER, gl.GL_LINEAR)
+        self._posed = self._shadow = None  # clothes and hair are others
         self._displacement = texture.displacement
         self._exposure = texture.exposure
         self._hair.set(texture.hair)
 
+    def pose(self, vertices: np.ndarray, wrinkles: np.ndarray | None = None) -> Pose:
+        """Prepares a face for any number of pictures and fields, until the next `set_texture`.
+
+        Args:
+          vertices: (V, 3) mm.
+          wrinkles: (V, 2) 0..1, how deep the two sets of expression wrinkles are at each vertex; None: no wrinkles.
+        """
+        vertices = vertices if self._displacement is None else vertices + self._displacement
+        vertices = np.asarray(vertices, np.float32)
+        depths = np.zeros((len(vertices), 2), np.float32) if wrinkles is None else np.asarray(wrinkles, np.float32)
+        return Pose(vertices, self._normals(vertices), depths)
+
+    @egl.explained
     def color(
         self,
-        vertices: np.ndarray,
+        face: Pose | np.ndarray,
         camera: Camera,
         light: Light,
         background: np.ndarray,
@@ -155,34 +194,48 @@ class Renderer:
         """A picture.
 
         Args:
-          vertices: (V, 3) mm.
+          face: what `pose` returned, or (V, 3) vertices in mm for a single picture.
           camera: of this renderer's size.
-          light: directions in the camera's frame.
+          light: of the scene.
           background: (S, S, 3) uint8, behind the head.
-          wrinkles: (V, 2) 0..1, how deep the two sets of expression wrinkles are at each vertex; None: no wrinkles.
+          wrinkles: as in `pose`, where `face` is no pose.
 
         Returns:
           (S, S, 3) uint8 sRGB, silhouettes antialiased against the background.
 
         Raises:
           ValueError: if the camera is for pictures of another size.
+          RuntimeError: if the OpenGL driver lost its context or ran out of memory.
         """
-        gl = self._begin(camera)
-        vertices = self._displaced(vertices)
-        depth = np.zeros((len(vertices), 2), np.float32) if wrinkles is None else wrinkles
-        moving = np.concatenate([vertices, self._normals(vertices), depth], 1)[self._corner_vertex]  # [C, 8]
-        gl_objects.update(gl, self._moving, moving)
-        gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, self._color_target)
-        gl.glUseProgram(self._color_program)
+        gl = self._begin(camera, face if isinstance(face, Pose) else self.pose(face, wrinkles))
         rig, fine = lighting.rig(light, camera), self.size * SUPERSAMPLING
+        world_to_clip, vertices = _world_to_clip(camera), self._posed.vertices
+        world_to_shadow = self._cast(rig.directions[0])
+
+        gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, self._surface_target)
+        gl.glUseProgram(self._surface_program)
+        gl_objects.matrix(gl, self._surface_program, "world_to_shadow", world_to_shadow)
+        gl_objects.bind_textures(gl, [self._shadow_map])
+        directions = np.ascontiguousarray(rig.directions, np.float32)
+        gl.glUniform3fv(gl_objects.location(gl, self._surface_program, "light_direction"), 3, directions)
+        self._draw(self._color_array, self._surface_program, world_to_clip, fine, self._mouth(camera, fine))
+
+        gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, self._color_target)
+        gl.glClear(gl.GL_COLOR_BUFFER_BIT)
+        gl.glUseProgram(self._color_program)
         gl_objects.light(gl, self._color_program, rig, camera, self._exposure)
-        gl_objects.bind_texture(gl, self._color_program, "surface_map", 1, self._textures[1])
-        gl_objects.bind_texture(gl, self._color_program, "wrinkle_map", 2, self._textures[2])
-        gl_objects.bind_texture(gl, self._color_program, "albedo_map", 0, self._textures[0])
-        self._draw(self._color_array, self._color_program, _world_to_clip(camera), fine)
-        self._hair.color(
-            vertices, _world_to_clip(camera), lambda p: gl_objects.light(gl, p, rig, camera, self._exposure)
-        )
+        gl_objects.matrix(gl, self._color_program, "pixel_ray", _pixel_ray(camera, fine))
+        spread = 2 * np.tan(np.radians(camera.fov) / 2) / fine
+        gl.glUniform1f(gl_objects.location(gl, self._color_program, "spread_mm"), spread)
+        gl_objects.bind_textures(gl, [*self._samples, *self._textures])
+        gl.glBindVertexArray(self._everywhere)
+        gl.glDisable(gl.GL_CULL_FACE)
+        gl.glDepthMask(gl.GL_FALSE)
+        gl.glDepthFunc(gl.GL_GREATER)  # lights only where the head is nearer than the far plane
+        gl.glDrawArrays(gl.GL_TRIANGLES, 0, 3)
+        gl.glDepthFunc(gl.GL_LESS)
+        gl.glDepthMask(gl.GL_TRUE)
+        self._hair.color(vertices, world_to_clip, lambda p: gl_objects.light(gl, p, rig, camera, self._exposure))
 
         gl.glBindFramebuffer(gl.GL_READ_FRAMEBUFFER, self._color_target)
         gl.glBindFramebuffer(gl.GL_DRAW_FRAMEBUFFER, self._resolved)
@@ -195,46 +248,84 @@ class Renderer:
         behind = (background.astype(np.uint16) * (255 - pixels[..., 3:]) + 127) // 255
         return np.minimum(pixels[..., :3] + behind, 255).astype(np.uint8)
 
-    def field(self, vertices: np.ndarray, values: np.ndarray, camera: Camera) -> Field:
+    @egl.explained
+    def field(self, face: Pose | np.ndarray, values: np.ndarray, camera: Camera) -> Field:
         """A per-vertex quantity seen by the camera, pixel for pixel where `color` draws the head.
 
         Args:
-          vertices: (V, 3) mm.
+          face: what `pose` returned, or (V, 3) vertices in mm for a single field.
           values: (V,) float, interpolated linearly over each triangle without light or gamma.
           camera: of this renderer's size.
 
         Raises:
           ValueError: if the camera is for pictures of another size.
+          RuntimeError: if the OpenGL driver lost its context or ran out of memory.
         """
-        gl = self._begin(camera)
-        vertices = self._displaced(vertices)
-        gl_objects.update(gl, self._field_vertices, np.concatenate([vertices, values[:, None]], 1))
+        gl = self._begin(camera, face if isinstance(face, Pose) else self.pose(face))
+        gl_objects.update(gl, self._values, values)
         gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, self._field_target)
         gl.glUseProgram(self._field_program)
-        self._draw(self._field_array, self._field_program, _world_to_clip(camera), self.size)
-        self._hair.field(vertices)
+        self._draw(
+            self._field_array, self._field_program, _world_to_clip(camera), self.size, self._mouth(camera, self.size)
+        )
+        self._hair.field(self._posed.vertices)
         value, depth = np.moveaxis(self._read_field(self.size), -1, 0)
         mask = (depth > 0) & (value > 0.5 * HAIR_VALUE)  # interpolation rounds
         return Field(np.where(mask, value, np.float32(0)), mask, np.where(depth > 0, depth, np.float32(np.inf)))
 
-    def _begin(self, camera: Camera):
+    def _begin(self, camera: Camera, face: Pose):
+        """Makes the context current and uploads the face, where the GPU holds another."""
         if camera.size != self.size:
             raise ValueError(f"camera is for {camera.size} pixels; expected {self.size}, the size of this renderer.")
         self._platform.make_current()
+        if face is not self._posed:
+            moving = np.concatenate([face.vertices, face.normals, face.wrinkles], 1)[self._corner_vertex]  # [C, 8]
+            gl_objects.update(self._gl, self._moving, moving)
+            gl_objects.update(self._gl, self._positions, face.vertices)
+            self._posed, self._shadow = face, None
         return self._gl
 
-    def _draw(self, vertex_array: int, program: int, world_to_clip: np.ndarray, size: int) -> None:
-        gl = self._gl
+    def _cast(self, towards_light: np.ndarray) -> np.ndarray:
+        """Draws the shadow map, unless it is there; (4, 4) from the world to 0..1 in it."""
+        gl, matrix = self._gl, shadow.world_to_clip(towards_light, self._posed.vertices)
+        if self._shadow is None or not np.array_equal(self._shadow, towards_light):
+            gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, self._shadow_target)
+            gl.glUseProgram(self._shadow_program)
+            gl.glViewport(0, 0, shadow.SIZE, shadow.SIZE)
+            gl.glClear(gl.GL_DEPTH_BUFFER_BIT)
+            gl_objects.matrix(gl, self._shadow_program, "world_to_clip", matrix)
+            gl.glBindVertexArray(self._shadow_array)
+            gl.glEnable(gl.GL_CULL_FACE)
+            gl_objects.triangles(gl, 0, self._casters)
+            self._hair.field(self._posed.vertices)
+            self._shadow = towards_light
+        return shadow.CLIP_TO_MAP @ matrix
+
+    def _draw(
+        self, vertex_array: int, program: int, world_to_clip: np.ndarray, size: int, mouth: tuple | None = None
+    ) -> None:
+        """Clears the bound framebuffer and draws the head; the inner mouth only in the rectangle `mouth`."""
+        gl, (outside, inside, lining, lashes) = self._gl, map(int, self._stops)
         gl.glViewport(0, 0, size, size)
         gl.glClear(gl.GL_COLOR_BUFFER_BIT | gl.GL_DEPTH_BUFFER_BIT)
         gl_objects.matrix(gl, program, "world_to_clip", world_to_clip)
         gl.glBindVertexArray(vertex_array)
         gl.glEnable(gl.GL_CULL_FACE)
-        gl.glDrawElements(gl.GL_TRIANGLES, self._one_sided, gl.GL_UNSIGNED_INT, None)
-        if self._one_sided < self._index_count:
-            gl.glDisable(gl.GL_CULL_FACE)
-            rest = ctypes.c_void_p(4 * self._one_sided)
-            gl.glDrawElements(gl.GL_TRIANGLES, self._index_count - self._one_sided, gl.GL_UNSIGNED_INT, rest)
+        gl_objects.triangles(gl, 0, outside)
+        if mouth is not None:
+            gl.glEnable(gl.GL_SCISSOR_TEST)
+            gl.glScissor(*mouth)
+        gl_objects.triangles(gl, outside, inside)
+        gl.glDisable(gl.GL_CULL_FACE)
+        gl_objects.triangles(gl, inside, lining)
+        gl.glDisable(gl.GL_SCISSOR_TEST)
+        gl_objects.triangles(gl, lining, lashes)
+
+    def _mouth(self, camera: Camera, size: int) -> tuple[int, int, int, int]:
+        """The part of a picture of `size`, y up, through which alone one sees into the mouth: that of the lips."""
+        xy, _ = project(dataclasses.replace(camera, size=size), self._posed.vertices[self._lips].astype(np.float64))
+        low, high = np.floor(xy.min(0)).astype(int) - 2, np.ceil(xy.max(0)).astype(int) + 2
+        return int(low[0]), int(size - high[1]), int(high[0] - low[0]), int(high[1] - low[1])
 
     def _read_field(self, size: int) -> np.ndarray:
         gl = self._gl
@@ -242,14 +333,11 @@ class Renderer:
         gl.glReadPixels(0, 0, size, size, gl.GL_RG, gl.GL_FLOAT, pixels)
         return pixels[::-1]
 
-    def _displaced(self, vertices: np.ndarray) -> np.ndarray:
-        return vertices if self._displacement is None else vertices + self._displacement
-
     def _normals(self, vertices: np.ndarray) -> np.ndarray:
         """(V, 3) area-weighted unit normals, on geometry vertices so that texture seams do not show."""
         a, b, c = (vertices[self._faces[:, i]] for i in range(3))
-        normals = self._adjacency @ np.cross(b - a, c - a)  # [V, 3]
-        return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+        normals = self._adjacency @ _cross(b - a, c - a)  # [V, 3]
+        return normals / np.maximum(np.sqrt((normals**2).sum(1, keepdims=True)), 1e-9)
 
     def heights(self, points: np.ndarray, size: int) -> np.ndarray:
         """The head seen along -z without perspective, for baking.
@@ -263,7 +351,9 @@ class Renderer:
         """
         gl = self._gl
         self._platform.make_current()
-        gl_objects.update(gl, self._field_vertices, np.concatenate([points, points[:, 2:]], 1))
+        gl_objects.update(gl, self._positions, points)
+        gl_objects.update(gl, self._values, points[:, 2])
+        self._posed = None
         gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, self._height_target)
         gl.glUseProgram(self._field_program)
         self._draw(self._field_array, self._field_program, np.diag([1.0, 1.0, -1.0, 1.0]), size)
@@ -271,29 +361,10 @@ class Renderer:
         return np.where(drawn > 0, z, np.float32(-2.0))
 
 
-def _open_context(size: int):
-    """(pyrender EGL platform, OpenGL.GL); imported here so that reading data sets needs neither."""
-    os.environ["PYOPENGL_PLATFORM"] = "egl"  # must precede the first import of OpenGL
-    try:
-        from OpenGL import GL
-        from OpenGL.error import Error
-    except (ImportError, OSError, AttributeError) as error:
-        raise _unavailable(error) from error
-    try:
-        from pyrender.platforms.egl import EGLPlatform
-
-        platform = EGLPlatform(size, size)
-        platform.init_context()
-    except Error as error:  # a GL library without a driver: PyOpenGL's report of the call runs over many lines
-        call, code = (getattr(error, name, None) for name in ("baseOperation", "err"))
-        raise _unavailable(f"{getattr(call, '__name__', call)} failed with error {code}") from error
-    except (ImportError, OSError, AttributeError, RuntimeError, AssertionError, IndexError) as error:
-        raise _unavailable(error) from error
-    return platform, GL
-
-
-def _unavailable(reason: Exception | str) -> RuntimeError:
-    return RuntimeError(UNAVAILABLE.format(reason=str(reason) or type(reason).__name__))
+def _group(material: str) -> int:
+    """Materials in the order of drawing: what is outside; what is inside the mouth; its lining, and lashes, both seen
+    from either side."""
+    return {"gums": 1, "tongue": 1, "teeth": 1, "mouth": 2, "lash": 3}.get(material, 0)
 
 
 def _world_to_clip(camera: Camera) -> np.ndarray:
@@ -308,3 +379,15 @@ def _adjacency(faces: np.ndarray, vertices: int) -> scipy.sparse.csr_array:
     """(V, F) incidence matrix: sums what belongs to a vertex's triangles, much faster than np.add.at."""
     rows, columns = faces.reshape(-1), np.repeat(np.arange(len(faces)), 3)
     return scipy.sparse.csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=(vertices, len(faces)))
+
+
+def _pixel_ray(camera: Camera, size: int) -> np.ndarray:
+    """(3, 3) from (x, y, 1) of a picture of `size`, y up, to the world's mm per mm of depth."""
+    half = np.tan(np.radians(camera.fov) / 2)
+    return camera.pose[:3, :3] @ np.array([[2 * half / size, 0, -half], [0, 2 * half / size, -half], [0, 0, -1.0]])
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cross product of (n, 3); numpy's own is several times slower."""
+    (ax, ay, az), (bx, by, bz) = a.T, b.T
+    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], -1)

@@ -1,45 +1,36 @@
-"""Shaders of the head: how light meets skin, eyes, teeth and cloth.
+"""Shaders of the head: how light meets skin, eyes, teeth and cloth, sample by sample of what `surface_shading` wrote.
 
 Skin is lit by a wrapped diffuse term that is wider for red than for green and blue (light that entered the skin
 leaves a few millimetres away; after Jimenez et al., "Separable Subsurface Scattering", 2015, and the pre-integrated
-skin of Penner & Borshukov, 2011), and by two GGX lobes for its oily film. Shadows come from a baked visibility: each
-vertex knows to first order from which directions the head's own shape hides the light (`visibility.py`).
+skin of Penner & Borshukov, 2011), and by two GGX lobes for its oily film. A baked visibility (`visibility.py`) says to
+first order from which directions the head's own shape hides the light; the key light's own shadow map (`shadow.py`)
+adds the shadows that have an edge.
 """
 
 from data_gen.film import FILM
+from data_gen.surface_shading import AXES, FAR_MM, PACKING
+from data_gen.tangents import COARSEST
 
 COLOR_VERTEX = """#version 330 core
-layout(location = 0) in vec3 position;   // mm, world
-layout(location = 1) in vec3 normal;
-layout(location = 2) in vec2 uv;
-layout(location = 3) in vec4 visibility; // visibility of direction d = x + yzw . d
-layout(location = 4) in vec2 wrinkle;    // how deep the two sets of expression wrinkles are here, 0..1
-uniform mat4 world_to_clip;
-out vec3 v_position;
-out vec3 v_normal;
-out vec2 v_uv;
-out vec4 v_visibility;
-out vec2 v_wrinkle;
-void main() {
-    v_position = position;
-    v_normal = normal;
-    v_uv = uv;
-    v_visibility = visibility;
-    v_wrinkle = wrinkle;
-    gl_Position = world_to_clip * vec4(position, 1.0);
+void main() { // one triangle over the whole picture, at the far plane
+    gl_Position = vec4(4.0 * float(gl_VertexID & 1) - 1.0, 2.0 * float(gl_VertexID & 2) - 1.0, 1.0, 1.0);
 }
 """
 
+SAMPLERS = (
+    "texture_samples", "shape_samples", "light_samples", "albedo_map", "surface_map", "wrinkle_map",
+)  # fmt: skip
+
 COLOR_FRAGMENT = (
     """#version 330 core
-in vec3 v_position;
-in vec3 v_normal;
-in vec2 v_uv;
-in vec4 v_visibility;
-in vec2 v_wrinkle;
-uniform sampler2D albedo_map;   // rgb: albedo, decoded from sRGB; a: roughness
+uniform sampler2D texture_samples;
+uniform sampler2D shape_samples;
+uniform sampler2D light_samples;
+uniform sampler2D albedo_map;   // rgb: albedo in sRGB; a: roughness
 uniform sampler2D surface_map;  // rg: normal in tangent space; b: subsurface scattering (1 skin, 0 none)
 uniform sampler2D wrinkle_map;  // rg: slopes of the full wrinkles; b: their darkness; a: which set, 0 first, 1 second
+uniform mat3 pixel_ray;         // (x, y, 1) of a sample -> mm per mm of depth
+uniform float spread_mm;        // a sample's side per mm of depth
 uniform vec3 eye;               // camera, mm
 uniform vec3 light_direction[3];
 uniform vec3 light_color[3];
@@ -48,78 +39,81 @@ uniform vec3 ambient_down;
 uniform float exposure;
 out vec4 color;
 """
+    + f"const float FAR_MM = {FAR_MM}, COARSEST = {COARSEST};"
     + FILM
+    + AXES
+    + PACKING
     + """
 const float PI = 3.14159265;
 
-vec3 bumped(vec3 n, vec2 slope) {
-    // Tangent frame from screen derivatives: the mesh needs no tangents (Schueler, "Followup: Normal Mapping Without
-    // Precomputed Tangents", 2013).
-    vec3 dx = dFdx(v_position), dy = dFdy(v_position);
-    vec2 ux = dFdx(v_uv), uy = dFdy(v_uv);
-    vec3 across = cross(dy, n), along = cross(n, dx);
-    vec3 t = across * ux.x + along * uy.x, b = across * ux.y + along * uy.y;
-    float scale = inversesqrt(max(max(dot(t, t), dot(b, b)), 1e-12));
-    return normalize(n + (t * slope.x + b * slope.y) * scale);
+vec3 decoded(vec3 srgb) { // sRGB to linear, within 0.3 % of the range
+    return srgb * (srgb * (srgb * 0.305306 + 0.682171) + 0.012523);
 }
 
-float ggx(float n_h, float n_l, float n_v, float roughness) {
-    float a2 = roughness * roughness * roughness * roughness;
+float peak(float n_h, float a2) { // GGX distribution of normals
     float d = n_h * n_h * (a2 - 1.0) + 1.0;
-    float k = 0.5 * roughness * roughness;
-    return a2 / (PI * d * d) * 0.25 / ((n_l * (1.0 - k) + k) * (n_v * (1.0 - k) + k));
-}
-
-float fresnel(float cosine) {
-    float m = 1.0 - cosine;
-    return 0.028 + 0.5 * m * m * m * m * m;
+    return a2 / (PI * d * d);
 }
 
 void main() {
-    vec4 surface = texture(surface_map, v_uv);
-    vec4 material = texture(albedo_map, v_uv);
-    vec3 albedo = material.rgb;
-    float roughness = max(material.a, 0.08);
-    float skin = surface.b;
+    ivec2 here = ivec2(gl_FragCoord.xy);
+    vec4 mapped = texelFetch(texture_samples, here, 0), shape = texelFetch(shape_samples, here, 0);
+    vec4 lit = texelFetch(light_samples, here, 0);
+    vec2 depths = two(mapped.z), frame = two(mapped.w);
+    float depth = shape.w * FAR_MM;
+    vec3 smooth_n = normalize(shape.xyz * 2.0 - 1.0);
+    vec3 position = eye + depth * (pixel_ray * vec3(gl_FragCoord.xy, 1.0));
+    vec3 to_eye = normalize(eye - position);
 
-    vec4 wrinkle = texture(wrinkle_map, v_uv);
-    float depth = mix(v_wrinkle.x, v_wrinkle.y, wrinkle.a);
+    float slant = clamp(dot(smooth_n, to_eye), 0.06, 1.0);
+    float level = log2(spread_mm * depth * inversesqrt(slant)) + COARSEST * (1.0 - frame.y); // of a single texel
+    level = max(level + log2(float(textureSize(albedo_map, 0).x)), 0.0);
+    vec4 material = textureLod(albedo_map, mapped.xy, level);
+    vec4 surface = textureLod(surface_map, mapped.xy, level);
+    vec4 wrinkle = textureLod(wrinkle_map, mapped.xy, level);
+    float furrow = mix(depths.x, depths.y, wrinkle.a);
     // shadow and a little blood gather in a furrow
-    albedo *= exp(-depth * wrinkle.b * vec3(0.72, 0.95, 1.0));
-    vec2 fold = depth * (wrinkle.rg * 2.0 - 1.0);
+    vec3 albedo = decoded(material.rgb) * exp(-furrow * wrinkle.b * vec3(0.72, 0.95, 1.0));
+    float roughness = max(material.a, 0.08), skin = surface.b;
+    vec2 relief = surface.rg * 2.0 - 1.0, fold = furrow * (wrinkle.rg * 2.0 - 1.0);
 
-    vec3 smooth_n = normalize(v_normal);
-    vec3 to_eye = normalize(eye - v_position);
-    if (!gl_FrontFacing) smooth_n = -smooth_n;
-    vec2 relief = surface.rg * 2.0 - 1.0;
-    vec3 n = bumped(smooth_n, relief + fold);
-    smooth_n = bumped(smooth_n, 0.4 * relief + 0.7 * fold); // folds are wider than light spreads under the skin
-    float n_v = clamp(dot(n, to_eye), 0.05, 1.0);
-    vec3 wrap = skin * vec3(0.30, 0.10, 0.05);
+    vec3 x, y;
+    axes(smooth_n, x, y);
+    float half_tan = 4.0 * frame.x - 2.0, square = half_tan * half_tan;
+    vec2 turn = vec2(1.0 - square, 2.0 * half_tan) / (1.0 + square);
+    mat2x3 along = mat2x3(x * turn.x + y * turn.y, y * turn.x - x * turn.y); // u, v
+    vec3 n = normalize(smooth_n + along * (relief + fold));
+    // folds are wider than light spreads under the skin
+    smooth_n = normalize(smooth_n + along * (0.4 * relief + 0.7 * fold));
+    float facing = dot(n, to_eye), n_v = clamp(facing, 0.05, 1.0);
 
+    vec3 wrap = skin * vec3(0.30, 0.10, 0.05), wrapped = 1.0 / ((1.0 + wrap) * (1.0 + wrap));
+    float alpha = roughness * roughness, a2 = alpha * alpha, k = 0.5 * alpha;
+    float masked = 0.25 / (n_v * (1.0 - k) + k);
     vec3 diffuse = vec3(0.0), gloss = vec3(0.0);
     for (int i = 0; i < 3; ++i) {
         vec3 l = light_direction[i];
-        float lit = smoothstep(0.0, 1.0, v_visibility.x + dot(v_visibility.yzw, l));
         // red light comes from deeper, so it sees a smoother surface and spreads farther past the terminator
         float sharp = dot(n, l), soft = dot(smooth_n, l);
-        vec3 cosine = mix(vec3(sharp), vec3(soft, mix(sharp, soft, 0.5), mix(sharp, soft, 0.3)), skin);
-        vec3 spread = clamp((cosine + wrap) / ((1.0 + wrap) * (1.0 + wrap)), 0.0, 1.0);
-        vec3 shadow = mix(vec3(lit), vec3(sqrt(lit), lit, lit), 0.5 * skin);
-        diffuse += light_color[i] * spread * shadow;
+        vec3 cosine = sharp + (soft - sharp) * skin * vec3(1.0, 0.5, 0.3);
+        vec3 shadow = vec3(mix(lit[i], sqrt(lit[i]), 0.5 * skin), lit[i], lit[i]);
+        diffuse += light_color[i] * shadow * clamp((cosine + wrap) * wrapped, 0.0, 1.0);
 
-        vec3 h = normalize(l + to_eye);
-        float n_l = clamp(sharp, 0.0, 1.0), n_h = clamp(dot(n, h), 0.0, 1.0);
-        float lobes = mix(ggx(n_h, n_l, n_v, roughness), ggx(n_h, n_l, n_v, 0.5 * roughness), 0.15);
-        gloss += light_color[i] * (lobes * fresnel(clamp(dot(l, h), 0.0, 1.0)) * n_l * lit);
+        float l_v = dot(l, to_eye), h = inversesqrt(max(2.0 + 2.0 * l_v, 1e-3)); // 1 / |l + to_eye|
+        float n_l = clamp(sharp, 0.0, 1.0), n_h = clamp((sharp + facing) * h, 0.0, 1.0);
+        float m = 1.0 - (1.0 + l_v) * h, m2 = m * m, fresnel = 0.028 + 0.5 * m2 * m2 * m;
+        float lobes = peak(n_h, a2);
+        if (i == 0) lobes = mix(lobes, peak(n_h, 0.0625 * a2), 0.15); // the oily film
+        gloss += light_color[i] * (lobes * masked / (n_l * (1.0 - k) + k) * fresnel * n_l * lit[i]);
     }
 
-    float open = clamp(v_visibility.x + 0.6667 * dot(v_visibility.yzw, n), 0.0, 1.0);
-    vec3 occlusion = pow(vec3(open), mix(vec3(1.0), vec3(0.75, 1.0, 1.05), skin)); // creases glow red, not grey
+    float open = clamp(lit.w, 0.0, 1.0), root = sqrt(open);
+    vec3 occlusion = vec3(mix(open, root * sqrt(root), skin), open, open); // creases glow red, not grey
     vec3 ambient = mix(ambient_down, ambient_up, 0.5 + 0.5 * n.y) * occlusion;
     // at grazing angles the room mirrors in the skin's film
-    float rim = (0.028 + pow(1.0 - n_v, 5.0) * 0.25) * (1.0 - roughness) * open * open;
-    vec3 mirrored = mix(0.2 * ambient_down, ambient_up, smoothstep(-0.6, 0.6, reflect(-to_eye, n).y));
+    float grazing = 1.0 - n_v, rim = grazing * grazing;
+    rim = (0.028 + rim * rim * grazing * 0.25) * (1.0 - roughness) * open * open;
+    vec3 mirrored = mix(0.2 * ambient_down, ambient_up, smoothstep(-0.6, 0.6, 2.0 * facing * n.y - to_eye.y));
     vec3 linear = exposure * (albedo * (diffuse + ambient) + gloss + mirrored * rim);
 
     color = vec4(developed(linear), 1.0);

@@ -1,0 +1,77 @@
+"""Shadow map of the key light: how far from it the head's and the hair's nearest surface lies.
+
+Williams, "Casting curved shadows on curved surfaces" (1978); edges softened by percentage-closer filtering (Reeves et
+al., 1987) in `shading`. One map serves all views of a pose, since lamps stand still in the world.
+"""
+
+import numpy as np
+
+from data_gen.face_models import MATERIALS, Topology
+
+SIZE = 320  # texels along a side: about a millimetre each
+
+SHADOW_VERTEX = """#version 330 core
+layout(location = 0) in vec3 position;
+uniform mat4 world_to_clip;
+void main() { gl_Position = world_to_clip * vec4(position, 1.0); }
+"""
+
+SHADOW_FRAGMENT = """#version 330 core
+void main() {}
+"""
+
+UNSHADOWED = """
+const float PENUMBRA_MM = 4.0;
+// fairly even points of a disc (Vogel's spiral)
+const vec2 DISC[8] = vec2[](vec2(0.25, 0.0), vec2(-0.319, 0.292), vec2(0.049, -0.557), vec2(0.402, 0.525),
+    vec2(-0.739, -0.131), vec2(0.7, -0.445), vec2(-0.234, 0.87), vec2(-0.446, -0.859));
+
+float unshadowed(vec3 position, vec3 n) {
+    // the offset along the normal keeps a surface out of its own shadow (Holbert, "Saying goodbye to shadow acne")
+    vec3 at = (world_to_shadow * vec4(position + 2.0 * n, 1.0)).xyz;
+    float step = PENUMBRA_MM * length(vec3(world_to_shadow[0].x, world_to_shadow[1].x, world_to_shadow[2].x));
+    float sum = 0.0;
+    for (int i = 0; i < 8; ++i) sum += textureLod(shadow_map, vec3(at.xy + step * DISC[i], at.z), 0.0);
+    return 0.125 * sum;
+}
+"""
+
+CLIP_TO_MAP = np.array([[0.5, 0, 0, 0.5], [0, 0.5, 0, 0.5], [0, 0, 0.5, 0.5], [0, 0, 0, 1]])
+CELL_MM = 5.0
+MARGIN_MM = 25.0  # hair around the head
+
+
+def casters(topology: Topology) -> np.ndarray:
+    """(n, 3) triangles over the vertices that stand in for the skin: one vertex for each cube of `CELL_MM`.
+
+    Rossignac & Borrel, "Multi-resolution 3D approximations for rendering complex scenes" (1993). Soft shadows do not
+    show the difference.
+    """
+    faces = topology.faces[topology.materials == MATERIALS.index("skin")]
+    cells = np.floor(topology.template / CELL_MM).astype(np.int64)
+    _, cell = np.unique(cells, axis=0, return_inverse=True)
+    cell = cell.reshape(-1)
+    middle = np.stack([np.bincount(cell, x) for x in topology.template.T], -1) / np.bincount(cell)[:, None]
+    off = np.linalg.norm(topology.template - middle[cell], axis=1)
+    nearest = np.lexsort((off, cell))  # the vertex nearest to the middle of its cell's vertices comes first
+    first = nearest[np.unique(cell[nearest], return_index=True)[1]]
+    faces = np.unique(first[cell[faces]], axis=0)
+    return faces[(faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])]
+
+
+def world_to_clip(towards_light: np.ndarray, vertices: np.ndarray) -> np.ndarray:
+    """(4, 4) parallel projection from a light that holds a whole head, in a frame of clip space -1..1.
+
+    Args:
+      towards_light: (3,) unit.
+      vertices: (V, 3) mm.
+    """
+    right = np.cross((0.0, 1.0, 0.0) if abs(towards_light[1]) < 0.9 else (1.0, 0.0, 0.0), towards_light)
+    right /= np.linalg.norm(right)
+    rotation = np.stack([right, np.cross(towards_light, right), towards_light])
+    center = (vertices.max(0) + vertices.min(0)) / 2
+    radius = np.sqrt(((vertices - center) ** 2).sum(1).max()) + MARGIN_MM
+    scaled = np.diag([1.0, 1.0, -1.0]) @ rotation / radius  # depth grows away from the light
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = scaled, -scaled @ center
+    return matrix
