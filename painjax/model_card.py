@@ -119,7 +119,11 @@ def _training_data(model: Exportable) -> str:
         return "Trained by others, not by PainJAX: see the source below."
     if not data.startswith("pain3d/"):
         return f"Trained on the data set `{data}`; its terms apply."
-    shape = "ICT-FaceKit geometry (MIT)" if "_ict" in data else "PainJAX's own procedural head (Apache-2.0)"
+    shape = (
+        "ICT-FaceKit geometry (MIT)" if "_ict" in data
+        else "FLAME heads (FLAME's own licence) with ICT-FaceKit's expressions (MIT)" if "_flame" in data
+        else "PainJAX's own procedural head (Apache-2.0)"
+    )  # fmt: skip
     return (
         f"Trained on 3DPain (`{data}`): synthetic faces rendered on {shape}, whose labels are exact by construction. "
         "No person is depicted. Age group, gender and ethnicity are balanced rendering parameters, which does not make "

@@ -28,6 +28,7 @@ from data_gen.scene import Identity, stream
 VERSION = 1  # part of the cache's name: raise it when correspondence or transfer compute something else
 MM = 1000.0  # the files are in metres
 MODES = 100  # of the 300 of identity: the rest move the skin by less than the scans' noise
+EYES = {"R": slice(36, 42), "L": slice(42, 48)}  # points of the markup
 MODE_LIMIT = 2.0  # identity coefficients are drawn from N(0, 1) within this many standard deviations: no monsters
 
 
@@ -37,13 +38,16 @@ class FlameFace:
     name = "flame"
 
     def __init__(self, arrays: flame_file.FlameArrays, transfer: "Transferred"):
-        mixed, faces, landmarks = flame_marks.insert(
-            len(arrays.template), arrays.faces, transfer.triangles, transfer.weights
+        marked = np.ones(68, bool)
+        marked[EYES["R"]] = marked[EYES["L"]] = False  # those are on the lids' margins, which have vertices
+        mixed, faces, inserted = flame_marks.insert(
+            len(arrays.template), arrays.faces, transfer.triangles[marked], transfer.weights[marked]
         )
         template = MM * (mixed @ arrays.template)
         found = features(_head(arrays))
-        mouth = found.get("stomion", template[landmarks[[62, 66]]].mean(0))
-        parts = flame_parts.build(template, faces, arrays.eyes, mouth)
+        corners = template[arrays.faces[transfer.triangles]]
+        places = np.einsum("nk,nkd->nd", transfer.weights, corners)  # [68, 3]
+        parts = flame_parts.build(template, faces, arrays.eyes, found.get("stomion", places[[62, 66]].mean(0)))
         index = np.full(len(template), -1)
         index[parts.kept] = np.arange(len(parts.kept))
         mixed = mixed[parts.kept]
@@ -58,16 +62,17 @@ class FlameFace:
             self._lids[side] = Lids(self._average, skin, margin, ball)
             self._lashes[side] = Lashes(self._average, self._lids[side].upper_edge, 1 if side == "L" else -1)
         self._parts = parts = parts.with_lashes(list(self._lashes.values()))
-        landmarks = index[landmarks]
-        for side, first in (("R", 36), ("L", 42)):
-            landmarks[first : first + 6] = self._lids[side].nearest(self._average[landmarks[first : first + 6]])
+        landmarks = np.empty(68, np.int32)
+        landmarks[marked] = index[inserted]
+        for side, numbers in EYES.items():
+            landmarks[numbers] = self._lids[side].nearest(places[numbers])
         self._steering = ict_groups.steering(modes[:, landmarks].astype(np.float64))
         self.topology = Topology(
             faces=parts.faces,
             uvs=parts.uvs,
             uv_faces=parts.uv_faces,
             materials=parts.materials,
-            landmarks=landmarks.astype(np.int32),
+            landmarks=landmarks,
             template=self._expressed(self._average, {}),
         )
 

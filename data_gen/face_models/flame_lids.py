@@ -20,6 +20,7 @@ from data_gen.face_models.face_features import LID_PLACES
 AWAY = 0.5  # mm^2 added to the squared distance from the opening's outline, so that its margin takes no detours
 AROUND = 19.0  # mm from the middle of the eye's opening to where the skin no longer follows
 LEAST_OPENING = 0.2  # of the opening at rest, whatever narrows the eye but the blink: AU43 = 0 means open
+FOLLOWED = np.array([0.0, 1.0, 0.6])  # of the way to the other margin; margins are not equally thick nor equally deep
 CORNER = 3.0  # mm of opening at rest below which a place belongs to a corner
 OVERLAP = 0.3  # mm that the closed upper margin sinks below the lower
 CONTACT = 0.1  # mm that the inside of the lids keeps from the eyeball
@@ -88,7 +89,7 @@ class Lids:
         wanted = (1 - closing) * (opening + (lack / np.maximum(rest[:, 1], 1.0))[:, None] * rest)
         wanted[:, 1] -= closing * OVERLAP
         share = np.clip(rest[:, 1:2] / CORNER, 0, 1)  # in the corners, where lids always meet, nothing is to be done
-        points[self.moved] -= np.einsum("mu,ud->md", self._carry, share * (opening - wanted))
+        points[self.moved] -= np.einsum("mu,ud->md", self._carry, share * FOLLOWED * (opening - wanted))
         self._lift(points)
 
     def _lift(self, points: np.ndarray) -> None:

@@ -203,6 +203,12 @@ def test_ict_needs_its_files(tmp_path, monkeypatch):
         Builder(config="tiny_ict", data_dir=tmp_path).download_and_prepare()
 
 
+def test_flame_needs_its_file(tmp_path, monkeypatch):
+    monkeypatch.delenv("PAINJAX_FLAME_FILE", raising=False)
+    with pytest.raises(FileNotFoundError, match=r"Register at https://flame\.is\.tue\.mpg\.de.*PAINJAX_FLAME_FILE"):
+        Builder(config="tiny_flame", data_dir=tmp_path).download_and_prepare()
+
+
 def test_ict_files_are_found_in_a_clone_of_the_repository(tmp_path, monkeypatch):
     monkeypatch.delenv("PAINJAX_ICT_DIR", raising=False)
     folder = tmp_path / "manual" / "ICT-FaceKit" / "FaceXModel"

@@ -9,7 +9,7 @@ import numpy as np
 import requests
 import tensorflow_datasets as tfds
 
-from data_gen.face_models import ict_convert
+from data_gen.face_models import flame_file, ict_convert
 from data_gen.face_models.ict import IctFace
 from data_gen.generate import generate
 from data_gen.generator_config import GeneratorConfig
@@ -59,7 +59,7 @@ SIZES = {
     "clips": Size(250, 224, 1024, plan="clips"),
     "clips_tiny": Size(6, 64, 256, dataset_seed=2, plan="clips"),
 }
-FACE_MODEL_SUFFIXES = {"procedural": "", "ict": "_ict"}
+FACE_MODEL_SUFFIXES = {"procedural": "", "ict": "_ict", "flame": "_flame"}
 
 
 def _config(name: str, size: Size, face_model: str) -> Pain3dConfig:
@@ -86,8 +86,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     BUILDER_CONFIGS = [_config(name, size, model) for model in FACE_MODEL_SUFFIXES for name, size in SIZES.items()]
     DEFAULT_BUILDER_CONFIG_NAME = "quick"
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Only for the `_ict` configurations, and only without internet: put the folder `FaceXModel` of the public "
-        "repository ICT-VGL/ICT-FaceKit (MIT licence) here, or set PAINJAX_ICT_DIR to it."
+        "Only for the `_ict` and `_flame` configurations, and only without internet: put the folder `FaceXModel` of "
+        "the public repository ICT-VGL/ICT-FaceKit (MIT licence) here, or set PAINJAX_ICT_DIR to it. The `_flame` ones "
+        "also need PAINJAX_FLAME_FILE to name a FLAME model that you registered for."
     )
 
     def __init__(self, *, file_format=None, **kwargs):
@@ -139,7 +140,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
         _report_balance(self.builder_config.identities)
-        if self.builder_config.generator.face_model == "ict":
+        face_model = self.builder_config.generator.face_model
+        if face_model == "flame":
+            flame_file.read(flame_file.find_file())  # says what is wrong with it, before anything is downloaded
+        if face_model in ("ict", "flame"):  # FLAME's expressions are those of ICT
             _prepare_ict(dl_manager)
         return {split: self._generate_examples(split) for split in SPLITS}
 
