@@ -6,7 +6,7 @@ import numpy as np
 
 from data_gen.scene import View
 
-FRONTAL = View(id=0, yaw=0.0, pitch=0.0, fov=24.0, fill=0.88)  # the camera of `heatmap_frontal`
+FRONTAL = View(id=0, yaw=0.0, pitch=0.0, fov=24.0, fill=0.72)  # the camera of `heatmap_frontal`
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from data_gen.rig import OTHER_AUS
 from data_gen.scene import Lens, Light, Room, Scene, View
 from painjax.pspi import pspi
 
+PNG_LEVEL = 3  # of 9: half the time of the default 6, 12 % more bytes
 GENERATOR_VERSION = "2.0.0"  # raise it whenever the same seed would give another example
 
 
@@ -23,7 +24,7 @@ def jpeg(image: np.ndarray, quality: int) -> bytes:
 def png(values: np.ndarray) -> bytes:
     """(S, S) float in 0..1 or bool -> single-channel PNG, 0..255."""
     buffer = io.BytesIO()
-    Image.fromarray(np.round(values * 255).astype(np.uint8)).save(buffer, "PNG")
+    Image.fromarray(np.round(values * 255).astype(np.uint8)).save(buffer, "PNG", compress_level=PNG_LEVEL)
     return buffer.getvalue()
 
 

@@ -98,11 +98,12 @@ def light(identity_seed: int, frame_seed: int) -> Light:
 def room(identity_seed: int) -> Room:
     """Where a session takes place."""
     setting, rng = SETTINGS[rig_of(identity_seed)], stream(identity_seed, "room")
+    lamps = light(identity_seed, identity_seed)
     return Room(
         kind=setting.rooms[rng.integers(len(setting.rooms))],
         turn=float(rng.uniform(-180, 180)),
         brightness=float(rng.uniform(*setting.brightness)),
-        kelvin=light(identity_seed, identity_seed).fill_kelvin,
+        kelvin=lamps.kelvin if setting.rooms == OUTDOORS else lamps.fill_kelvin,  # out of doors one sun lights all
         blur=float(rng.uniform(1.8, 3.6)),
     )
 
