@@ -122,6 +122,17 @@ def _marionette(face: Anatomy, side: int) -> Frame:
     return s, t, _within(s, 0, length) * _within(t, -8, 9)
 
 
+def _upper_lip(face: Anatomy, side: int) -> Frame:
+    """s away from the lip's border, upwards, t to the left of the midline."""
+    x, y, _ = face.points.T
+    above = smoothstep(-1.0, 2.0, y - np.interp(x, face.landmarks[48:55, 0], face.landmarks[48:55, 1] - 1.0))
+    return (
+        -face.lips,
+        x,
+        above * _within(x, -20, 20) * smoothstep(-1.5, 0.5, -face.lips) * smoothstep(13, 9, -face.lips),
+    )
+
+
 def _forehead(face: Anatomy, side: int) -> Frame:
     """s to the left of the midline, t up from the brows."""
     x, y, _ = face.points.T
@@ -141,11 +152,12 @@ FOLDS = {
     "nasal root": Fold(1, {"AU9": 1.0, "AU4": 0.25}, 0.35, (0,), _nasal_root),
     "nose side": Fold(1, {"AU9": 1.0}, 0.10, (-1, 1), _nose_side),
     "crow's feet": Fold(0, {"AU6": 1.0, "AU7": 0.4, "AU12": 0.45}, 0.80, (-1, 1), _crows_feet),
-    "under the eye": Fold(0, {"AU6": 0.75, "AU7": 1.0, "AU9": 0.25, "AU12": 0.25}, 0.75, (-1, 1), _under_eye),
+    "under the eye": Fold(0, {"AU6": 0.75, "AU7": 1.0, "AU9": 0.25, "AU12": 0.25}, 0.90, (-1, 1), _under_eye),
     "nasolabial": Fold(
-        1, {"AU9": 0.75, "AU10": 1.0, "AU6": 0.45, "AU12": 0.9, "AU20": 0.3}, 0.70, (-1, 1), _nasolabial
+        1, {"AU9": 0.75, "AU10": 1.0, "AU6": 0.45, "AU12": 0.9, "AU20": 0.3}, 0.95, (-1, 1), _nasolabial
     ),
-    "marionette": Fold(0, {"AU15": 1.0, "AU20": 0.5, "AU17": 0.3}, 0.90, (-1, 1), _marionette),
+    "marionette": Fold(0, {"AU15": 1.0, "AU20": 0.5, "AU17": 0.3}, 1.10, (-1, 1), _marionette),
+    "upper lip": Fold(0, {}, 0.80, (0,), _upper_lip),  # of age alone
     "forehead": Fold(1, {"AU1": 0.85, "AU2": 0.85}, 0.85, (0,), _forehead),
     "chin": Fold(1, {"AU17": 1.0}, 0.10, (0,), _chin),
 }

@@ -67,6 +67,8 @@ def skin(identity: Identity, ground: SkinGround) -> Layers:
     _pores(rng, layers, ground, identity, old)
     _around_the_eyes(rng, layers, ground, own, old)
     _sag(rng, layers, ground, old)
+    if old > 0.1:  # old skin is cracked finely all over
+        layers.height -= np.float32(0.05 * old) * np.exp(-((veins / np.float32(0.35)) ** 2))
     _lips(rng, layers, ground, own, GENDERS[identity.gender] == "male", old)
     blemishes.paint(identity, layers, ground, own)
     if GENDERS[identity.gender] == "male":
@@ -79,7 +81,7 @@ def skin(identity: Identity, ground: SkinGround) -> Layers:
 def _regional(rng, layers: Layers, ground: SkinGround, own: Tone, old: float) -> None:
     """Painters' zones: a yellower forehead, a red middle of the face, a paler and cooler lower third; oil."""
     mottled = ground.fields.mixed(rng, 6.0)
-    flush = (0.35 + 0.65 * own.fair) * rng.uniform(0.8, 1.8)
+    flush = (0.15 + 0.85 * own.fair) * rng.uniform(0.8, 1.8)
     for name, amount in (
         ("cheeks", 0.20),
         ("nose tip", 0.19 + 0.10 * old),

@@ -242,6 +242,15 @@ def _marionette(rng, old: float) -> list[Furrow]:
     return [Furrow(rng.uniform(-1, 1.5), -2, rng.uniform(18, 27), rng.uniform(0.8, 1.3), 1.6, bulges=(0.3, 0.7))]
 
 
+def _upper_lip(rng, old: float) -> list[Furrow]:
+    """Lines that radiate from the lip's border."""
+    places = np.linspace(-17, 17, int(rng.integers(7, 11))) + rng.uniform(-1.2, 1.2)
+    return [
+        Furrow(x, -1.5, rng.uniform(5, 11), rng.uniform(0.3, 0.7), 0.8, lean=0.02 * x, wander=0.2)
+        for x in places + rng.normal(0, 0.7, len(places))
+    ]
+
+
 def _forehead(rng, old: float) -> list[Furrow]:
     """Lines across, each broken somewhere, dipping or not towards the middle."""
     first, step, bow = rng.uniform(13, 17), rng.uniform(6.5, 9.0), rng.uniform(-0.0035, 0.0015)
@@ -274,6 +283,7 @@ DRAWN = {
     "under the eye": _under_eye,
     "nasolabial": _nasolabial,
     "marionette": _marionette,
+    "upper lip": _upper_lip,
     "forehead": _forehead,
     "chin": _chin,
 }

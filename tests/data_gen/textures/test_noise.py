@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from data_gen.scene import stream
-from data_gen.textures.noise import DEVIATION, noise, smoothstep
+from data_gen.textures.noise import DEVIATION, Fields, noise, smoothstep
 
 
 @pytest.mark.parametrize(("dimensions", "half"), [(1, 20000), (2, 300), (3, 100)])
@@ -25,3 +25,12 @@ def test_smooth_below_the_wavelength_and_free_above_it():
 def test_smoothstep_by_hand():
     np.testing.assert_allclose(smoothstep(0.0, 2.0, np.array([-1.0, 0, 0.5, 1, 2, 3])), [0, 0, 0.15625, 0.5, 1, 1])
     np.testing.assert_allclose(smoothstep(2.0, 0.0, np.array([0.5])), [0.84375])
+
+
+def test_mixed_fields_are_noise_of_their_own():
+    """Mixtures have the deviation of noise, the same stream gives the same one, and another stream another one."""
+    fields = Fields(np.random.default_rng(0).uniform(-150, 150, (20000, 3)).astype(np.float32))
+    first, again, *others = (fields.mixed(stream(seed, "skin"), 6.0) for seed in (1, 1, 2, 3, 4, 5))
+    np.testing.assert_array_equal(first, again)
+    assert first.std() == pytest.approx(DEVIATION, rel=0.05)
+    assert min(abs(np.corrcoef(first, other)[0, 1]) for other in others) < 0.6

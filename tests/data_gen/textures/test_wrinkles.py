@@ -151,13 +151,11 @@ def test_same_person_same_wrinkles_and_others_others(sheet):
 
 
 @pytest.mark.parametrize("au", CREASING)
-def test_the_picture_shows_the_unit(au):
+def test_the_picture_shows_the_unit(au, sheet):
     """With the face held still, wrinkles change the pixels of the unit's region, mostly to darker, and no other."""
     model = face_models.load("procedural")
     topology = model.topology
-    atlas = bake(topology, SIZE)
-    face = locate(topology, atlas.positions, atlas.normals)
-    folds = patches(face, atlas.materials == MATERIALS.index("skin"))
+    atlas, face, folds = sheet
     full, _ = wrinkles(person(3, 40.0), face, folds)
     grey = np.full((SIZE, SIZE, 3), 180, np.uint8)
     texture = Texture(albedo=grey, wrinkles=pack(atlas, WrinkleFrame.of(atlas, folds), full))
