@@ -20,14 +20,15 @@ SHAPES = (
     "mouthShrugLower",
 )  # fmt: skip
 
-# Share of an action unit's full excursion that each FACS intensity shows, 0 and A..E. The scale's steps are not equal:
-# trace and slight are narrow bands, marked and severe wide ones, and the maximum is the last bit (FACS Investigator's
-# Guide, "Scoring intensity"). Each letter stands in its band; between letters the face moves in proportion.
+# Share of an action unit's full excursion that each FACS intensity shows: 0 and A..E. The letters are no equal steps:
+# A (trace) and B (slight) are narrow bands, C (marked) and D (severe) wide ones, E (maximum) the last bit of the range
+# (FACS manual 2002, chapter 2, on intensity scoring). Each letter stands in its band; from letter to letter the face
+# moves in proportion, so that more is always more.
 EXCURSION = (0.0, 0.12, 0.28, 0.54, 0.82, 1.0)
 
 FACS = "FACS manual (Ekman, Friesen & Hager 2002)"
 ICT = "ICT-FaceKit's table of action units"
-ARKIT = "ARKit blend-shape names"
+PAIN = "Prkachin & Solomon, Pain 139 (2008)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +38,13 @@ class Row:
     Attributes:
       au: its name.
       shapes: (shape without its side, weight at full intensity).
-      lean: share of a scene's asymmetry that it takes: the upper face is innervated from both hemispheres and moves
-        nearly alike on both sides, the lower face is not; lids that stay closed and the jaw are alike.
-      reason: the muscle, and why these shapes and weights.
+      lean: share of a scene's asymmetry that it takes. The upper face is innervated from both hemispheres and moves
+        nearly alike on both sides, the lower face is not; the jaw and lids that stay closed are alike.
+      reason: the muscle, what a coder sees of it, and why these shapes and weights.
       source: who says so.
+      joins: (unit that pulls the same tissue, share): together they do not add up; the stronger acts in full and the
+        weaker adds this share of itself, both scaled alike.
+      yields: (unit that overrules it, share it keeps when that one is at its maximum).
     """
 
     au: str
@@ -48,48 +52,92 @@ class Row:
     lean: float
     reason: str
     source: str
+    joins: tuple[str, float] | None = None
+    yields: tuple[str, float] | None = None
 
 
 TABLE = (
-    Row("AU4", (("browDown", 1.0),), 0.6, "corrugator, depressor supercilii, procerus: brows down and together", ICT),
-    Row("AU6", (("cheekSquint", 1.0),), 0.8, "orbicularis oculi, orbital part: lifts the cheek", ICT),
-    Row("AU7", (("eyeSquint", 1.0),), 0.8, "orbicularis oculi, palpebral part: tightens and raises the lower lid", ICT),
-    Row("AU9", (("noseSneer", 1.0),), 1.0, "levator labii superioris alaeque nasi: lifts the wings of the nose", ICT),
+    Row(
+        "AU4",
+        (("browDown", 1.0),),
+        0.6,
+        "corrugator, depressor supercilii, procerus: brows come down and together, the skin between them bunches",
+        f"{FACS}; {ICT}",
+    ),
+    Row(
+        "AU6",
+        (("cheekSquint", 1.0),),
+        0.8,
+        "orbicularis oculi, orbital part: lifts the cheek, gathers skin below and beside the eye, narrows it a little; "
+        "with AU7 at full sum the eye looks shut, which is AU43's to say",
+        f"{FACS}; {ICT}",
+        joins=("AU7", 0.6),
+    ),
+    Row(
+        "AU7",
+        (("eyeSquint", 1.0),),
+        0.8,
+        "orbicularis oculi, palpebral part: tightens, straightens and raises the lower lid, halves the opening; under "
+        "closed lids it tightens what is already shut; PSPI takes the stronger of AU6 and AU7 for one action",
+        f"{FACS}; {ICT}; {PAIN}",
+        joins=("AU6", 0.6),
+        yields=("AU43", 0.5),
+    ),
+    Row(
+        "AU9",
+        (("noseSneer", 1.0),),
+        1.0,
+        "levator labii superioris alaeque nasi: lifts the wings of the nose and wrinkles its root, draws the lip up "
+        "less than AU10 does; with AU10 at full sum the gums show",
+        f"{FACS}; {ICT}",
+        joins=("AU10", 0.5),
+    ),
     Row(
         "AU10",
         (("mouthUpperUp", 1.0),),
         1.0,
-        "levator labii superioris: ICT's table names mouthShrugUpper, which is what AU17 does to the upper lip",
-        ARKIT,
+        "levator labii superioris: lifts the lip's middle straight up, its corners hardly; ICT's table names "
+        "mouthShrugUpper, which is what AU17 does to the upper lip, so this is ARKit's mouthUpperUp; PSPI takes the "
+        "stronger of AU9 and AU10 for one action",
+        f"{FACS}; ARKit blend-shape names; {PAIN}",
+        joins=("AU9", 0.5),
     ),
-    Row("AU43", (("eyeBlink", 1.0),), 0.0, "levator palpebrae relaxed: ICT's AU45, held", ICT),
+    Row(
+        "AU43",
+        (("eyeBlink", 1.0),),
+        0.0,
+        "levator palpebrae relaxed: closed or not, on both sides; ICT's AU45, held",
+        f"{PAIN}; {ICT}",
+    ),
 )
 
 # Action units that are no part of PSPI: what else faces do.
 OTHERS = (
-    Row("AU1", (("browInnerUp", 1.0),), 0.6, "frontalis, inner part", ICT),
-    Row("AU2", (("browOuterUp", 1.0),), 1.0, "frontalis, outer part", ICT),
-    Row("AU5", (("eyeWide", 1.0),), 0.6, "levator palpebrae: raises the upper lid", ICT),
-    Row("AU12", (("mouthSmile", 1.0),), 1.0, "zygomaticus major: the corners go up and out", ICT),
-    Row("AU15", (("mouthFrown", 1.0),), 1.0, "depressor anguli oris: the corners go down", ICT),
-    Row("AU17", (("mouthShrugLower", 1.0),), 0.0, "mentalis: pushes chin boss and lower lip up", ICT),
-    Row("AU20", (("mouthStretch", 1.0),), 1.0, "risorius: the corners go sideways and back", ICT),
+    Row("AU1", (("browInnerUp", 1.0),), 0.6, "frontalis, inner part: raises the brows' heads", f"{FACS}; {ICT}"),
+    Row("AU2", (("browOuterUp", 1.0),), 1.0, "frontalis, outer part: arches the brows' tails", f"{FACS}; {ICT}"),
+    Row(
+        "AU5",
+        (("eyeWide", 1.0),),
+        0.6,
+        "levator palpebrae: raises the upper lid; closed lids overrule it",
+        f"{FACS}; {ICT}",
+        yields=("AU43", 0.0),
+    ),
+    Row("AU12", (("mouthSmile", 1.0),), 1.0, "zygomaticus major: the corners go up and out", f"{FACS}; {ICT}"),
+    Row("AU15", (("mouthFrown", 1.0),), 1.0, "depressor anguli oris: the corners go down", f"{FACS}; {ICT}"),
+    Row("AU17", (("mouthShrugLower", 1.0),), 0.0, "mentalis: pushes chin boss and lower lip up", f"{FACS}; {ICT}"),
+    Row("AU20", (("mouthStretch", 1.0),), 1.0, "risorius: the corners go sideways and back", f"{FACS}; {ICT}"),
     Row(
         "AU25",
         (("mouthLowerDown", 0.45), ("mouthUpperUp", 0.12), ("jawOpen", 0.06)),
         0.0,
-        "relaxed mentalis or orbicularis oris: the lips part, teeth may show, the jaw stays up",
+        "depressor labii, mentalis or orbicularis oris relaxed: the lips part, teeth may show, the jaw stays up",
         FACS,
     ),
     Row("AU26", (("jawOpen", 0.4),), 0.0, "masseter relaxed: the jaw drops as far as it falls by itself", FACS),
-    Row("AU27", (("jawOpen", 1.0),), 0.0, "pterygoids and digastric: the mouth is stretched open", FACS),
+    Row("AU27", (("jawOpen", 1.0),), 0.0, "pterygoids, digastric: the mouth is stretched open", f"{FACS}; {ICT}"),
 )
 OTHER_AUS = tuple(row.au for row in OTHERS)
-
-# Two units that pull the same tissue do not add up: to the stronger one the weaker adds only this share of itself.
-ORBICULARIS_SHARE = 0.6  # AU6 + AU7 both narrow the eye; at full sum it looks shut, which is AU43's to say
-LEVATOR_SHARE = 0.5  # AU9 + AU10 both raise the upper lip; at full sum the gums show
-LID_SHARE = 0.5  # AU7 under closed lids tightens what is already shut
 
 
 def shape_weights(aus: Sequence[float], asymmetry: float = 0.0, others: Mapping[str, float] = {}) -> dict[str, float]:
@@ -120,13 +168,14 @@ def shape_weights(aus: Sequence[float], asymmetry: float = 0.0, others: Mapping[
         raise ValueError(f"asymmetry is {asymmetry}; expected -1..1.")
     level = {name: _excursion(value) for name, value in (*zip(AU_NAMES, aus, strict=True), *others.items())}
     level["AU43"] = float(aus[AU_NAMES.index("AU43")])  # closed or not, no letters
-    _saturate(level)
+    rows = (*TABLE, *(row for row in OTHERS if row.au in level))
     weights: dict[str, float] = {}
-    for row in (*TABLE, *(row for row in OTHERS if row.au in level)):
+    for row in rows:
+        acting = _acting(row, level)
         for shape, weight in row.shapes:
             for name, share in _sides(shape, row.lean * asymmetry):
                 already = weights.get(name, 0.0)
-                weights[name] = already + (1 - already) * level[row.au] * weight * share  # never beyond 1
+                weights[name] = already + (1 - already) * acting * weight * share  # never beyond 1
     return weights
 
 
@@ -134,20 +183,16 @@ def _excursion(intensity: float) -> float:
     return float(np.interp(intensity, range(len(EXCURSION)), EXCURSION))
 
 
-def _saturate(level: dict[str, float]) -> None:
-    """Applies the rules for units that act on the same tissue, in place."""
-    level["AU6"], level["AU7"] = _share(level["AU6"], level["AU7"], ORBICULARIS_SHARE)
-    level["AU9"], level["AU10"] = _share(level["AU9"], level["AU10"], LEVATOR_SHARE)
-    level["AU7"] *= 1 - (1 - LID_SHARE) * level["AU43"]
-    if "AU5" in level:
-        level["AU5"] *= 1 - level["AU43"]  # closed is closed
-
-
-def _share(a: float, b: float, share: float) -> tuple[float, float]:
-    """Scales two levels alike: their sum becomes the larger plus `share` of the smaller and never falls."""
-    total = a + b
-    factor = (max(a, b) + share * min(a, b)) / total if total else 1.0
-    return a * factor, b * factor
+def _acting(row: Row, level: Mapping[str, float]) -> float:
+    """Level of a row's unit among the others, by the rules of the row."""
+    acting = level[row.au]
+    if row.joins:
+        other, share = level[row.joins[0]], row.joins[1]
+        if acting + other:
+            acting *= (max(acting, other) + share * min(acting, other)) / (acting + other)
+    if row.yields:
+        acting *= 1 - (1 - row.yields[1]) * level[row.yields[0]]
+    return acting
 
 
 def _sides(shape: str, lean: float) -> tuple[tuple[str, float], ...]:

@@ -14,11 +14,13 @@ import scipy.sparse
 from scipy.spatial import cKDTree
 
 # Share of the opening at rest by which each shape at full weight narrows the eye.
-NARROWING = {"eyeSquint": 0.5, "cheekSquint": 0.22, "eyeWide": -0.24}
+NARROWING = {"eyeSquint": 0.5, "cheekSquint": 0.3, "eyeWide": -0.24}
 LOWER_LID = (
     0.6  # of what is left to correct, the lower lid's part: squinting raises it; the upper one blinks and stares
 )
-OVERLAP = 0.2  # mm that the closed upper edge sinks into the lower: between their vertices the edges are not one line
+# mm that the closed upper edge sinks into the lower, in the middle and in the corners: between their vertices the edges
+# are not one line, least of all where they turn sharply.
+OVERLAP = (0.2, 0.45)
 AROUND = 50.0  # mm around the eye within which its rings lie
 CORNEA = 10.0  # mm around the foremost point of the eyeball
 CLEARANCE = 0.3  # mm between eyeball and lid skin
@@ -69,7 +71,8 @@ class Lids:
         p, corners = template[self._skin], self.lower[[0, -1]]
         along, (first, last) = p @ self._across, template[corners] @ self._across
         knots = np.concatenate([[first], template[self.upper] @ self._across, [last]])  # at rest in the corners
-        self._inside = smoothstep(np.minimum(knots - knots[0], knots[-1] - knots)[1:-1], *CORNER)
+        off_middle = np.abs(2 * (knots[1:-1] - first) / (last - first) - 1)
+        self._overlap = OVERLAP[0] + (OVERLAP[1] - OVERLAP[0]) * off_middle**6
         spread = np.stack([np.interp(along, knots, unit) for unit in np.eye(len(knots))[1:-1]], axis=1)
         lines = [np.concatenate([corners[:1], edge, corners[1:]]) for edge in (self.upper, self.lower[1:-1])]
         middle = np.mean([np.interp(along, template[line] @ self._across, template[line, 1]) for line in lines], axis=0)
@@ -108,9 +111,8 @@ class Lids:
         self._lift(points, centre, scale)  # before and after: lids that are lifted alike stay together
         blink = weights.get("eyeBlink", 0.0)
         share = 1 - sum(narrowing * weights.get(shape, 0.0) for shape, narrowing in NARROWING.items())
-        shut = blink * self._inside
-        surplus = self.opening(points) - ((1 - shut) * share)[:, None] * self.opening(rest)
-        surplus[:, 1] += shut * OVERLAP
+        surplus = self.opening(points) - (1 - blink) * share * self.opening(rest)
+        surplus[:, 1] += blink * self._overlap
         lower = LOWER_LID * (1 - blink)
         way = lower * self._with_lower - (1 - lower) * self._with_upper
         points[self._skin] += way[:, None] * (self._spread @ surplus)

@@ -82,11 +82,12 @@ RECIPES = {
         (("cheekSquint", 0.7), ("cheekRaiser", 0.7)),
         Window(42, 17, 29, 27, 0.9),
         "the source splits the cheek raiser in two, each of which alone hardly reads as AU6; the lifted cheek bulges "
-        "below the infraorbital furrow, the skin beside the eye is gathered",
+        "below the infraorbital furrow, the skin beside the eye is gathered, the brow's tail lowered",
         pulls=(
             (36, 13, 13, 7, -0.4, 2.2, 2.4),
             (33, 22, 12, 2.8, 0.0, 1.2, -1.2),
             (55, 33, 6, 8, -2.0, 0.4, 0.8),
+            (50, 55, 9, 7, 0.0, -1.6, 0.2),
         ),
     ),
     "eyeSquint": Recipe(
