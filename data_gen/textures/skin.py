@@ -72,9 +72,7 @@ def skin(identity: Identity, ground: SkinGround) -> Layers:
     _lips(rng, layers, ground, own, GENDERS[identity.gender] == "male", old)
     blemishes.paint(identity, layers, ground, own)
     if GENDERS[identity.gender] == "male":
-        _stubble(
-            rng, layers, ground.face, own.melanin, float(rng.choice([0.15, 0.4, 0.75, 1.3], p=[0.4, 0.3, 0.2, 0.1]))
-        )
+        _stubble(rng, layers, ground, own, float(rng.choice([0.2, 0.5, 0.8, 1.3], p=[0.35, 0.3, 0.2, 0.15])))
     return layers
 
 
@@ -138,7 +136,7 @@ def _lips(rng, layers: Layers, ground: SkinGround, own: Tone, male: bool, old: f
     points, inside, upper = face.points[index], face.lips[index], face.upper_lip[index]
     uneven = noise(rng, points, 5.0)
     lip = smoothstep(-0.7, 1.1, inside + 0.22 * uneven)
-    strength = (0.72 if male else 0.92) * rng.uniform(0.75, 1.25) * (1 - 0.35 * old)
+    strength = (0.60 if male else 0.90) * rng.uniform(0.75, 1.25) * (1 - 0.35 * old)
     if not male and rng.random() < 0.25:
         strength += rng.uniform(0.2, 0.7)  # lipstick
     across = np.stack([points[:, 0], 0.16 * points[:, 1]], -1)
@@ -159,24 +157,12 @@ def _lips(rng, layers: Layers, ground: SkinGround, own: Tone, male: bool, old: f
     layers.blood[index] += 0.6 * line
 
 
-def _stubble(rng, layers: Layers, face: Anatomy, tone: float, amount: float) -> None:
-    """Shaved or short beard: a bluish-brown shadow made of dots."""
-    x, y, z = face.points.T
-    mouth_y, nose_y = face.landmarks[48:60, 1].mean(), face.landmarks[33, 1]
-    chin_y = face.landmarks[8, 1]
-    top = np.interp(
-        np.abs(x), [0, 14, 26, 40, 60, 75], [nose_y - 3, nose_y - 3, nose_y - 12, mouth_y - 6, mouth_y + 10, -5]
-    )
-    edge = 1.5 * noise(rng, face.points, 9.0)
-    area = (
-        smoothstep(-3, 7, top - y + edge)
-        * smoothstep(chin_y - 52, chin_y - 25, y + edge)
-        * smoothstep(-16, 2, z + 0.5 * edge)
-    )
-    area *= 1 - smoothstep(-1.5, 0.5, face.lips)
-    bare = np.exp(-(((np.abs(x) - 20) / 7) ** 2) - ((y - mouth_y + 14) / 7) ** 2)  # beside the chin grows little
-    area *= 1 - 0.5 * bare
-    dots = np.clip(0.55 + 0.6 * rng.standard_normal(len(x), dtype=np.float32), 0, 2)
-    layers.melanin += amount * area * dots * (0.75 if tone < 4 else 0.4)
-    layers.blood -= 0.25 * min(amount, 1.0) * area * (0.5 + 0.5 * dots)
-    layers.roughness += 0.08 * area * min(amount, 1.0)
+def _stubble(rng, layers: Layers, ground: SkinGround, own: Tone, amount: float) -> None:
+    """A shaved or short beard: a shadow made of dots, ragged at its edge."""
+    region = ground.regions["beard"]
+    index = region.index
+    area = smoothstep(0.25, 0.75, region.weight + 0.07 * ground.fields.mixed(rng, 9.0)[index]) * region.weight
+    dots = np.clip(0.5 + 0.65 * ground.grain[int(rng.integers(2)), index], 0, 2)
+    layers.melanin[index] += amount * area * dots * (0.75 if own.melanin < 4 else 0.4)
+    layers.blood[index] -= 0.10 * min(amount, 1.0) * area * own.fair
+    layers.roughness[index] += 0.08 * area * min(amount, 1.0)

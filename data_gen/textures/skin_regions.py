@@ -147,6 +147,16 @@ def _lip(face, x, y, z):
     return (face.lips > -4).astype(np.float32)
 
 
+def _beard(face, x, y, z):
+    """Where a beard grows: upper lip, cheeks below a line from the ear, chin, and the neck's front."""
+    mouth, nose, chin = face.landmarks[48:60, 1].mean(), face.landmarks[33, 1], face.landmarks[8, 1]
+    line = [nose - 3, nose - 3, nose - 12, mouth - 6, mouth + 10, -5.0]
+    top = np.interp(np.abs(x), [0, 14, 26, 40, 60, 75], line)
+    area = smoothstep(-3, 7, top - y) * smoothstep(chin - 52, chin - 25, y) * smoothstep(-16, 2, z)
+    area *= smoothstep(0.5, -1.5, face.lips)
+    return area * (1 - 0.5 * _bell((np.abs(x) - 20) / 7, (y - mouth + 14) / 7))  # little beside the chin
+
+
 def _freckled(face, x, y, z):
     return _bell(np.maximum(np.abs(x) - 30, 0) / 22, (y + 20) / 24) * face.front
 
@@ -176,5 +186,6 @@ REGIONS: dict[str, Callable[..., np.ndarray]] = {
     "neck": _neck,
     "pores": _pores,
     "lip": _lip,
+    "beard": _beard,
     "freckled": _freckled,
 }
