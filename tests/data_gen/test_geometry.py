@@ -222,7 +222,7 @@ def check(face, count):
         neutral, points = face.neutral(draw.person), face.deform(draw)
         share = broken_triangles(face, neutral, points).mean()
         broken, worst = broken + share / count, max(worst, share)
-        depths.append(lip_depth(face, points))
+        depths += [lip_depth(face, neutral), lip_depth(face, points)]
         for side in "LR":
             if draw.aus[-1] == 1:
                 opening.append(aperture(face, points, side))
