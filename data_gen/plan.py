@@ -11,10 +11,15 @@ from data_gen.scene import ClipFrame, Scene, identity, pack_seed, stream, unpack
 from data_gen.views import VIEWS
 from painjax.pspi import AU_NAMES
 
-PLANS = ("pain", "distractors", "clips")
 EXPRESSION_NAMES = ("neutral", "pain", *DISTRACTORS)
 REFERENCE_EXPRESSION = EXPRESSIONS  # a second neutral take, the neutral reference of the neutral frames
 FIRST_DISTRACTOR, FIRST_CLIP = 32, 128
+TAKES = {  # of each plan: the third bytes of its seeds, and how many fourth bytes go with each
+    "pain": (range(EXPRESSIONS), VIEWS),
+    "distractors": (range(FIRST_DISTRACTOR, FIRST_DISTRACTOR + len(DISTRACTORS)), VIEWS),
+    "clips": (range(FIRST_CLIP, FIRST_CLIP + trajectories.CLIPS), trajectories.FRAMES),
+}
+PLANS = tuple(TAKES)
 REFERENCE_FRAME = 255  # of a clip: the face at rest before its camera
 MAX_ASYMMETRY = 0.12
 
@@ -27,14 +32,9 @@ def example_seeds(dataset_seed: int, index: int, plan: str) -> list[int]:
     Raises:
       ValueError: if there is no such plan.
     """
-    if plan == "pain":
-        takes, frames = range(EXPRESSIONS), VIEWS
-    elif plan == "distractors":
-        takes, frames = range(FIRST_DISTRACTOR, FIRST_DISTRACTOR + len(DISTRACTORS)), VIEWS
-    elif plan == "clips":
-        takes, frames = range(FIRST_CLIP, FIRST_CLIP + trajectories.CLIPS), trajectories.FRAMES
-    else:
+    if plan not in TAKES:
         raise ValueError(f"plan is {plan!r}; expected one of {', '.join(PLANS)}.")
+    takes, frames = TAKES[plan]
     return [pack_seed(dataset_seed, index, take, frame) for take in takes for frame in range(frames)]
 
 
@@ -56,9 +56,8 @@ def reference_seed(seed: int) -> int:
 
 def is_example(seed: int) -> bool:
     """Whether an example has this seed, rather than a neutral reference or nothing."""
-    dataset_seed, index, take, _ = unpack_seed(seed)
-    plan = PLANS[(take >= FIRST_DISTRACTOR) + (take >= FIRST_CLIP)]
-    return int(seed) in example_seeds(dataset_seed, index, plan)
+    _, _, take, frame = unpack_seed(seed)
+    return any(take in takes and frame < frames for takes, frames in TAKES.values())
 
 
 def scenes(dataset_seed: int, index: int, plan: str = "pain") -> list[Scene]:
@@ -84,10 +83,8 @@ def scene(seed: int, neutral_variation: bool = False) -> Scene:
 
 
 def _is_reference(seed: int) -> bool:
-    dataset_seed, index, take, frame = unpack_seed(seed)
-    if take == REFERENCE_EXPRESSION:
-        return frame < VIEWS
-    return FIRST_CLIP <= take < FIRST_CLIP + trajectories.CLIPS and frame == REFERENCE_FRAME
+    _, _, take, frame = unpack_seed(seed)
+    return (take == REFERENCE_EXPRESSION and frame < VIEWS) or (take in TAKES["clips"][0] and frame == REFERENCE_FRAME)
 
 
 def _still(seed: int, neutral_variation: bool) -> Scene:

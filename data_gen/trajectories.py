@@ -10,6 +10,7 @@ one frame cannot tell from AU43; the labels count what each picture shows.
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -52,7 +53,8 @@ class Course:
         return _minimum_jerk(since / self.onset) * _minimum_jerk(1 - (since - self.onset - self.apex) / self.offset)
 
 
-def clip(clip_seed: int, dataset_seed: int, index: int, number: int) -> list[Moment]:
+@functools.lru_cache(maxsize=1)  # its frames are asked for one by one
+def clip(clip_seed: int, dataset_seed: int, index: int, number: int) -> tuple[Moment, ...]:
     """The frames of clip `number` of identity `index`, at rest in the first."""
     rng = stream(clip_seed, "clip")
     program = PROGRAMS[number]
@@ -71,7 +73,7 @@ def clip(clip_seed: int, dataset_seed: int, index: int, number: int) -> list[Mom
     if name != "blink" and rng.random() < BLINKS:
         blink = _blink(rng)
         (other if program == "distractor" else pain).setdefault("AU43", np.zeros(FRAMES))[blink] = 1.0
-    return [_moment(pain, other, name, frame) for frame in range(FRAMES)]
+    return tuple(_moment(pain, other, name, frame) for frame in range(FRAMES))
 
 
 def _whole(rng: np.random.Generator) -> Course:

@@ -285,7 +285,7 @@ def test_distance_is_from_the_camera_to_the_middle_of_the_head(examples, model):
         assert np.linalg.norm(aimed_at - neutral.mean(0)) < 90
 
 
-@pytest.mark.parametrize(("name", "chosen"), [("distractors", [0, 4, 20]), ("clips", [0, 30, 80, 143])])
+@pytest.mark.parametrize(("name", "chosen"), [("distractors", [4, 20]), ("clips", [30, 143])])
 def test_examples_of_the_other_plans_come_back_from_their_seeds(model_name, name, chosen):
     """By their seeds alone: the picture, its labels, and a neutral reference before the same camera."""
     seeds = plan.example_seeds(0, 1, name)
@@ -305,9 +305,9 @@ def test_examples_of_the_other_plans_come_back_from_their_seeds(model_name, name
             }
 
 
-def test_a_clip_is_still_but_for_the_face(model_name):
+def test_a_clip_is_still_but_for_the_face():
     """Beside the head its frames differ by noise alone."""
-    config = GeneratorConfig(model_name, 48, texture_size=128, plan="clips")
+    config = GeneratorConfig("procedural", 48, texture_size=128, plan="clips")
     first, second = (regenerate(config, pack_seed(0, 1, 128, frame)) for frame in (0, 10))
     beside = (picture(first["mask"]) == 0) & (picture(second["mask"]) == 0)
     change = np.abs(picture(first["image"]).astype(int) - picture(second["image"]))[beside]
