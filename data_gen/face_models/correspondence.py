@@ -18,6 +18,7 @@ from data_gen.face_models.face_features import Head, boundary_loops
 STIFFNESS = (30.0, 10.0, 3.0, 1.0, 0.4)  # of each edge, against the pull of a vertex towards the other head
 ROUNDS = 3  # closest points and solutions at each stiffness
 PULL_OF_ANCHOR = 5.0
+LENIENCE = 0.5  # of the warp: two pairs that contradict each other shall not tear it
 REACH = 12.0  # mm: a place farther from the other head has no counterpart
 SAME_SIDE = 0.5  # cosine between normals of counterparts
 SPACING = 1.5  # mm between samples of a surface
@@ -68,7 +69,7 @@ def register(source: Head, target: Head, start: np.ndarray, end: np.ndarray) -> 
     used, faces = np.unique(source.skin, return_inverse=True)
     faces = faces.reshape(-1, 3)
     start, first = np.unique(start, axis=0, return_index=True)  # two points in one place make the warp singular
-    warp = scipy.interpolate.RBFInterpolator(start, end[first] - start, kernel="linear", degree=0)
+    warp = scipy.interpolate.RBFInterpolator(start, end[first] - start, kernel="linear", degree=0, smoothing=LENIENCE)
     out = source.vertices + warp(source.vertices)
     base = out[used]
     anchor = scipy.spatial.cKDTree(source.vertices[used]).query(start)[1]

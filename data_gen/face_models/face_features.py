@@ -12,7 +12,8 @@ import scipy.ndimage
 CELL = 0.5  # mm
 LID_PLACES = np.linspace(0, 1, 9)  # fractions of the way from the right to the left corner of an eye's opening
 PARTED, LIP_DEPTH = 9.0, 12.0  # mm: what lies so much behind what is so near above or below, is behind the lips
-MOUTH_WIDTH = (25.0, 80.0)  # mm
+LIP_HEIGHT, HALF_MOUTH = 6.0, 45.0  # mm within which the other lip is looked for, and the mouth's corner
+CREASE = 0.4  # mm that the line between the lips lies behind both of them; less is a corner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +36,7 @@ def features(head: Head) -> dict[str, np.ndarray]:
 
     Always there: 'right lid 0..15' and 'left lid 0..15' (upper margin from the subject's right to left with both
     corners, then lower) and 'nose tip'. Where the profile has them: 'nasion', 'subnasale', 'upper lip', 'stomion',
-    'lower lip', 'sulcus', 'chin'; where the skin opens at the mouth: 'mouth right', 'mouth left'.
+    'lower lip', 'sulcus', 'chin'; where the lips' crease ends: 'mouth right', 'mouth left'.
 
     Raises:
       ValueError: if no two eyes are seen from the front.
@@ -47,7 +48,7 @@ def features(head: Head) -> dict[str, np.ndarray]:
     eyes = np.stack(list(found.values()))
     found |= view.profile(eyes[:, 0].mean(), eyes[:, 1].mean(), np.ptp(eyes[:, 0]))
     if "stomion" in found:
-        found |= _mouth_corners(head, found["stomion"])
+        found |= view.mouth_corners(found["stomion"])
     return found
 
 
@@ -119,6 +120,27 @@ class _FrontView:
             k += 1
         return {name: np.array([middle, y[row], z[row]]) for name, row in at.items()}
 
+    def mouth_corners(self, stomion: np.ndarray) -> dict[str, np.ndarray]:
+        """Where the crease between the lips runs out on either side of the point where they meet."""
+        start = np.round((stomion[:2] - self._low) / CELL).astype(int)
+        around, drift = round(LIP_HEIGHT / CELL), round(1.5 / CELL)
+        found = {}
+        for name, side in (("mouth right", -1), ("mouth left", 1)):
+            column, row = start
+            for _ in range(round(HALF_MOUTH / CELL)):
+                column += side
+                if not (0 <= column < self._shape[0] and 2 * around <= row < self._shape[1] - 2 * around):
+                    break
+                z = self._skin[column, row - 2 * around : row + 2 * around + 1]
+                z = scipy.ndimage.gaussian_filter1d(np.maximum(z, z.max() - LIP_DEPTH), 1.0)
+                low = 2 * around - drift + z[2 * around - drift : 2 * around + drift + 1].argmin()
+                crease = min(z[low : low + around].max(), z[low - around : low + 1].max()) - z[low]
+                if crease < CREASE:
+                    found[name] = np.array([*(self._low + CELL * np.array([column, row])), self._skin[column, row]])
+                    break
+                row += low - 2 * around
+        return found
+
     def _depth(self, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
         """(columns, rows) greatest z over each cell's middle, -inf where there is nothing."""
         depth = np.full(self._shape, -np.inf)
@@ -159,18 +181,6 @@ def boundary_loops(faces: np.ndarray) -> list[np.ndarray]:
             place = after.pop(place)
         loops.append(np.array(loop))
     return sorted(loops, key=len, reverse=True)
-
-
-def _mouth_corners(head: Head, stomion: np.ndarray) -> dict[str, np.ndarray]:
-    """Ends of the skin's opening behind the lips."""
-    for loop in boundary_loops(head.skin):
-        points = head.vertices[loop].astype(np.float64)
-        right, left = points[points[:, 0].argmin()], points[points[:, 0].argmax()]
-        middle = points.mean(0)
-        near = abs(middle[0] - stomion[0]) < 8 and abs(middle[1] - stomion[1]) < 12
-        if near and MOUTH_WIDTH[0] < left[0] - right[0] < MOUTH_WIDTH[1]:
-            return {"mouth right": right, "mouth left": left}
-    return {}
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -28,6 +28,7 @@ from data_gen.scene import Identity, stream
 VERSION = 1  # part of the cache's name: raise it when correspondence or transfer compute something else
 MM = 1000.0  # the files are in metres
 MODES = 100  # of the 300 of identity: the rest move the skin by less than the scans' noise
+NOT_IN_MARKUP = {"sulcus", "chin"} | {f"{side} lid {k}" for side in ("left", "right") for k in range(16)}  # features
 EYES = {"R": slice(36, 42), "L": slice(42, 48)}  # points of the markup
 MODE_LIMIT = 2.0  # identity coefficients are drawn from N(0, 1) within this many standard deviations: no monsters
 
@@ -191,11 +192,12 @@ def _transfer(arrays: flame_file.FlameArrays, topology: Topology, expressed: np.
 def _pairs(ict: Head, flame: Head, landmarks: np.ndarray, known: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """(n, 3) places on the ICT head and (n, 3) their counterparts: features of the geometry, and landmarks if known."""
     ours, theirs = features(ict), features(flame)
-    names = [name for name in ours if name in theirs]
+    names = [name for name in ours if name in theirs and (known is None or name in NOT_IN_MARKUP)]
     start, end = np.stack([ours[name] for name in names]), np.stack([theirs[name] for name in names])
     if known is not None:
-        start = np.concatenate([start, ict.vertices[landmarks[-len(known) :]]])
-        end = np.concatenate([end, known])
+        used = np.setdiff1d(np.arange(68 - len(known), 68), [*range(36, 48)])  # lids have features of their own
+        start = np.concatenate([start, ict.vertices[landmarks[used]]])
+        end = np.concatenate([end, known[used - 68]])
     return start, end
 
 
