@@ -37,7 +37,7 @@ def build(stage: Stage, width: float, depth: float, ceiling: float, wall: np.nda
     """Walls, floor and ceiling of a room in metres, shaded by their corners and by a light that fades downward."""
     rng = stage.rng
     place = np.array([rng.uniform(-0.2, 0.2) * width, EYE_HEIGHT, rng.uniform(-0.2, 0.2) * depth], np.float32)
-    low, high = np.array([-width / 2, 0, -depth / 2]), np.array([width / 2, ceiling, depth / 2])
+    low, high = np.array([[-width / 2, 0, -depth / 2], [width / 2, ceiling, depth / 2]], np.float32)
     d = np.where(np.abs(stage.directions) < 1e-4, np.float32(1e-4), stage.directions)
     times = np.where(d > 0, (high - place) / d, (low - place) / d)  # [rows, columns, 3]: to the planes of each axis
     axis = times.argmin(-1)

@@ -62,7 +62,7 @@ def garden(stage: Stage) -> None:
         stage.color[there] = leaves[there]
     for azimuth in rng.uniform(-65, 65, rng.integers(1, 4)):
         distance = rng.uniform(3, 7)
-        stage.paint(stage.upright(azimuth, distance, rng.uniform(0.15, 0.4), 0.0, 5.0), BARK * rng.uniform(0.8, 2.0))
+        stage.paint(stage.upright(azimuth, distance, rng.uniform(0.15, 0.4), 0.0, 5.0), BARK * rng.uniform(0.5, 1.2))
     if rng.random() < 0.4:  # a fence, or a wall
         color = rng.uniform(0.3, 0.9) * np.array([0.5, 0.4, 0.3]) if rng.random() < 0.6 else rng.uniform(0.4, 0.7)
         slats = 0.85 + 0.15 * (np.sin(stage.azimuth * 4) > -0.8)

@@ -4,7 +4,7 @@ import numpy as np
 import scipy.ndimage
 
 AZIMUTH, ELEVATION = 66.0, 27.0  # degrees either way from straight behind the head: as far as any camera sees
-DENSITY = 4  # cells per degree; the picture has about 10 pixels to one, but is out of focus
+DENSITY = 3  # cells per degree; the picture has about 10 pixels to one, but is out of focus
 EYE_HEIGHT = 1.2  # metres: people sit
 
 
