@@ -7,6 +7,7 @@ vertex of each eye with the largest z is the pole of the cornea, which is the mi
 that eye's disc; the iris reaches `IRIS_RADIUS` mm around the line from the eyeball's centre through it.
 """
 
+import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from data_gen.scene import Identity, stream
 
 IRIS_RADIUS = 5.9  # mm
 MODE_LIMIT = 2.0  # identity coefficients are drawn from N(0, 1) within this many standard deviations: no monsters
+STILL = 1e-3  # mm: what a shape moves less, it does not move
 GAZE_DISTANCE = 1000.0  # mm; both eyes look at a point so far in front of the face
 
 # Multi-PIE order; source: README of ICT-FaceKit, "Facial Landmarks".
@@ -49,7 +51,11 @@ class IctFace:
         template = neutral[kept]
         self._steering = ict_groups.steering(modes[:, list(LANDMARKS)].astype(np.float64))
         self._modes = modes[:, kept].reshape(len(modes), -1)  # [100, 3 V]
-        self._shapes = {name: delta[kept] for name, delta in shapes.items()}
+        self._shapes = {}  # name -> rows that move, and their way
+        for name, delta in shapes.items():
+            rows = np.flatnonzero(np.abs(delta[kept]).max(1) > STILL)
+            self._shapes[name] = rows, delta[kept[rows]]
+        self._rest = functools.lru_cache(maxsize=16)(self._identity)
         skin = int((kept < ict_atlas.HEAD[1]).sum())
         soft = int((kept < ict_atlas.MOUTH_SOCKET[1]).sum())
         self._lips = Lips(template, faces, index[list(LANDMARKS)], soft)
@@ -114,9 +120,7 @@ class IctFace:
         unknown = sorted(set(shapes) - set(self._shapes))
         if unknown:
             raise ValueError(f"expression shape {unknown[0]!r} is unknown; expected one of {', '.join(SHAPES)}.")
-        # einsum and not @: BLAS rounds by the number of threads, and the same seed must give the same face
-        offset = np.einsum("m,mi->i", self.coefficients(identity), self._modes).reshape(-1, 3)
-        return self._expressed(self._average + offset, shapes)
+        return self._expressed(self._rest(identity), shapes)
 
     def average(self, shapes: Mapping[str, float]) -> np.ndarray:
         """(V, 3) float32 mm: nobody's face, the middle of all identities, with expression shapes as for `deform`."""
@@ -131,12 +135,21 @@ class IctFace:
         average = np.einsum("mk,k->m", self._steering, ict_groups.deviations(identity))
         return (average + drawn).astype(np.float32)
 
+    def _identity(self, identity: Identity) -> np.ndarray:
+        """(V, 3) float32 mm: the blend of the modes, before lips and lids are put right. Read-only: it is cached."""
+        # einsum and not @: BLAS rounds by the number of threads, and the same seed must give the same face
+        offset = np.einsum("m,mi->i", self.coefficients(identity), self._modes).reshape(-1, 3)
+        rest = self._average + offset
+        rest.flags.writeable = False
+        return rest
+
     def _expressed(self, rest: np.ndarray, shapes: Mapping[str, float]) -> np.ndarray:
         points = rest.astype(np.float64)
         for name in SHAPES:  # in this order whatever the caller's, so that sums round alike
             weight = shapes.get(name, 0.0)
             if weight:
-                points += weight * self._shapes[name]
+                rows, way = self._shapes[name]
+                points[rows] += weight * way
         self._lips.part(points)
         for side, lids in self._lids.items():
             own = {name[:-2]: weight for name, weight in shapes.items() if name.endswith(f"_{side}")}

@@ -244,6 +244,22 @@ def test_expressions_keep_the_surface_whole_on_many(face):
     check(face, DRAWS)
 
 
+def test_only_cheeks_and_lids_narrow_the_open_eye(face):
+    """AU43 = 0 means open: brows, nose and mouth leave the lids where they are, AU6 and AU7 leave a third at least."""
+    for index in range(20):
+        person = scene.identity(17, index)
+        rest = face.neutral(person)
+        elsewhere = rig.shape_weights([5, 0, 0, 5, 5, 0], 0.1, {"AU1": 3, "AU12": 5, "AU26": 5})
+        squint = rig.shape_weights([5, 5, 5, 5, 5, 0], 0.1)
+        for side in "LR":
+            full = aperture(face, rest, side)
+            open_, narrow = (
+                aperture(face, face.model.deform(person, weights).astype(np.float64), side) / full
+                for weights in (elsewhere, squint)
+            )
+            assert 0.9 < open_ < 1.1 and 0.3 < narrow < 0.6, (index, side, open_, narrow)
+
+
 def test_the_measurements_see_what_they_are_for(face):
     person = scene.identity(17, 3)
     rest = face.neutral(person)
