@@ -94,7 +94,7 @@ def _crows_feet(face: Anatomy, side: int) -> Frame:
     u = np.copysign(np.hypot(out, around), out) + 4.0
     v = y - corner[1]
     s, t = np.hypot(u, v), np.degrees(np.arctan2(v, u))
-    return s, t, _within(s, 6, 36) * smoothstep(-64, -48, t) * smoothstep(56, 42, t) * (side * x > 0)
+    return s, t, _within(s, 6, 36) * smoothstep(-64, -48, t) * smoothstep(46, 30, t) * (side * x > 0)
 
 
 def _under_eye(face: Anatomy, side: int) -> Frame:
@@ -119,7 +119,7 @@ def _marionette(face: Anatomy, side: int) -> Frame:
     corner = face.landmarks[54 if side > 0 else 48, :2]
     curve = corner + np.array([side, 1.0]) * [(1.5, -1.5), (4.5, -10.0), (6.0, -19.0), (5.5, -28.0)]
     s, t, length = _curved(face, side, curve, 14.0)
-    return s, t, _within(s, 0, length) * _within(t, -8, 9)
+    return s, t, _within(s, 0, length) * _within(t, -8, 10)
 
 
 def _upper_lip(face: Anatomy, side: int) -> Frame:
@@ -156,7 +156,7 @@ FOLDS = {
     "nasolabial": Fold(
         1, {"AU9": 0.75, "AU10": 1.0, "AU6": 0.45, "AU12": 0.9, "AU20": 0.3}, 0.95, (-1, 1), _nasolabial
     ),
-    "marionette": Fold(0, {"AU15": 1.0, "AU20": 0.5, "AU17": 0.3}, 1.10, (-1, 1), _marionette),
+    "marionette": Fold(0, {"AU15": 1.0, "AU20": 0.5, "AU17": 0.3}, 0.85, (-1, 1), _marionette),
     "upper lip": Fold(0, {}, 0.80, (0,), _upper_lip),  # of age alone
     "forehead": Fold(1, {"AU1": 0.85, "AU2": 0.85}, 0.85, (0,), _forehead),
     "chin": Fold(1, {"AU17": 1.0}, 0.10, (0,), _chin),

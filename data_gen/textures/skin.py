@@ -69,7 +69,7 @@ def skin(identity: Identity, ground: SkinGround) -> Layers:
     _sag(rng, layers, ground, old)
     if old > 0.1:  # old skin is cracked finely all over
         layers.height -= np.float32(0.05 * old) * np.exp(-((veins / np.float32(0.35)) ** 2))
-    _lips(rng, layers, ground, own, GENDERS[identity.gender] == "male", old)
+    _lips(stream(identity.seed, "lips"), layers, ground, own, GENDERS[identity.gender] == "male", old)
     blemishes.paint(identity, layers, ground, own)
     if GENDERS[identity.gender] == "male":
         _stubble(rng, layers, ground, own, float(rng.choice([0.2, 0.5, 0.8, 1.3], p=[0.35, 0.3, 0.2, 0.15])))
@@ -79,10 +79,10 @@ def skin(identity: Identity, ground: SkinGround) -> Layers:
 def _regional(rng, layers: Layers, ground: SkinGround, own: Tone, old: float) -> None:
     """Painters' zones: a yellower forehead, a red middle of the face, a paler and cooler lower third; oil."""
     mottled = ground.fields.mixed(rng, 6.0)
-    flush = (0.15 + 0.85 * own.fair) * rng.uniform(0.8, 1.8)
+    flush = (0.15 + 0.85 * own.fair) * rng.uniform(0.7, 1.5)
     for name, amount in (
         ("cheeks", 0.20),
-        ("nose tip", 0.19 + 0.10 * old),
+        ("nose tip", 0.14 + 0.12 * old),
         ("wings", 0.20 + 0.05 * old),
         ("chin", 0.10),
         ("ears", 0.28),

@@ -203,7 +203,7 @@ def _nose_side(rng, old: float) -> list[Furrow]:
 def _crows_feet(rng, old: float) -> list[Furrow]:
     """Rays from the outer corner; t is in degrees."""
     count = int(rng.integers(3, 5)) + round(1.5 * old)
-    angles = np.linspace(-44, 30, count) + rng.uniform(-6, 6, count)
+    angles = np.linspace(-44, 22, count) + rng.uniform(-6, 6, count)
     out = []
     for angle in angles:
         start, depth = rng.uniform(6, 11), rng.uniform(0.55, 0.95)
@@ -239,7 +239,11 @@ def _nasolabial(rng, old: float) -> list[Furrow]:
 
 
 def _marionette(rng, old: float) -> list[Furrow]:
-    return [Furrow(rng.uniform(-1, 1.5), -2, rng.uniform(18, 27), rng.uniform(0.8, 1.3), 1.6, bulges=(0.3, 0.7))]
+    place, end = rng.uniform(-1, 1.5), rng.uniform(22, 32)
+    return [
+        Furrow(place, -8, end, rng.uniform(0.5, 0.8), 1.5, bulges=(0.2, 0.5), wander=0.4),
+        Furrow(place + 0.5, -8, end + 3, rng.uniform(0.5, 0.9), 3.2, bulges=(0.0, 0.7), wander=0.3),  # the jowl
+    ]
 
 
 def _upper_lip(rng, old: float) -> list[Furrow]:
@@ -271,7 +275,7 @@ def _chin(rng, old: float) -> list[Furrow]:
     out = [Furrow(8.5, -16, 16, 1.0, 1.8, bow=-0.02)]
     for _ in range(16):
         middle = rng.uniform(-12, 12)
-        out.append(Furrow(rng.uniform(-11, 6), middle - 3.5, middle + 3.5, rng.uniform(0.4, 0.8), 1.2, wander=0.3))
+        out.append(Furrow(rng.uniform(-11, 6), middle - 3.5, middle + 3.5, rng.uniform(0.2, 0.45), 1.5, wander=0.3))
     return out
 
 
