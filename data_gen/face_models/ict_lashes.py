@@ -7,8 +7,8 @@ bent forward, so that it does not cut the lower lid, and its root is tied to the
 
 import numpy as np
 
-LENGTH = 0.22  # of the source's cards, in the middle of the lid; towards the corners they are shorter
-ROOT_FORWARD, TIP_FORWARD = 0.4, 1.5  # mm
+LENGTH = 0.16  # of the source's cards, in the middle of the lid; towards the corners they are shorter
+ROOT_FORWARD, TIP_FORWARD = 0.4, 1.4  # mm
 
 
 class Lashes:
