@@ -9,6 +9,8 @@ from data_gen.textures import HairMesh
 HAIR_VALUE = -1.0  # what hair writes into a field, where heads write 0..1
 FIELD_WIDTH = 0.55  # share of a wisp's width that hides things in a field: strands are sparse at its edges
 TAPER = ((0.0, 0.15, 0.7, 1.0), (0.65, 1.0, 0.95, 0.45))  # width of a wisp along its length
+OPAQUE = 0.5  # opacity above which strands hide what is behind them
+INNER = 0.75  # light below which the edges of a wisp are covered by others
 HIDDEN = -0.25  # cosine to the camera below which hair that lies on the head is behind it
 
 
@@ -57,7 +59,7 @@ class HairDrawing:
         a = 2 * np.arange(nodes - 1)[:, None]
         quads = a + np.array([0, 1, 2, 2, 1, 3])  # [S - 1, 6]
         first = 2 * nodes * np.arange(wisps)[:, None]
-        self._triangles = (first + quads.ravel()).astype(np.uint32)  # [W, 6 (S - 1)]
+        self._triangles = (first + quads.ravel()).astype(np.uint32).reshape(wisps, nodes - 1, 6)
         dense = (first + quads[min(1, nodes - 2) : max(nodes - 2, 1)].ravel()).astype(np.uint32)  # not roots and tips
         self._field_count = dense.size
         gl.glBindVertexArray(self._field_array)
@@ -69,7 +71,7 @@ class HairDrawing:
         gl.glBindTexture(gl.GL_TEXTURE_2D, self._texture)
         gl.glTexImage2D(gl.GL_TEXTURE_2D, 0, gl.GL_RGBA8, columns, rows, 0, gl.GL_RGBA, gl.GL_UNSIGNED_BYTE, texels)
         gl.glGenerateMipmap(gl.GL_TEXTURE_2D)
-        gl.glTexParameteri(gl.GL_TEXTURE_2D, gl.GL_TEXTURE_MIN_FILTER, gl.GL_LINEAR_MIPMAP_LINEAR)
+        gl.glTexParameteri(gl.GL_TEXTURE_2D, gl.GL_TEXTURE_MIN_FILTER, gl.GL_LINEAR_MIPMAP_NEAREST)
         gl.glTexParameteri(gl.GL_TEXTURE_2D, gl.GL_TEXTURE_WRAP_T, gl.GL_CLAMP_TO_EDGE)
 
     def color(self, vertices: np.ndarray, world_to_clip: np.ndarray, set_light) -> None:
@@ -87,24 +89,33 @@ class HairDrawing:
         ahead = world_to_clip[3, :3]  # clip w is the depth along the optical axis
         middle = nodes.shape[1] // 2
         depth = nodes[:, middle] @ ahead + hair.normals[:, middle] @ ahead * 6.0
-        facing = np.maximum(-(hair.normals[:, 0] @ ahead), -(hair.normals[:, -1] @ ahead)) / np.linalg.norm(ahead)
-        order = np.argsort(-depth, kind="stable")
-        order = order[~hair.lies[order] | (facing[order] > HIDDEN)]
+        order = np.argsort(depth, kind="stable")
+        facing = -(hair.normals @ (ahead / np.linalg.norm(ahead)))  # [W, S]
+        seen = hair.hangs | (facing > HIDDEN)
+        seen = seen[:, :-1] | seen[:, 1:]
         gl_objects.update(gl, self._centers, np.repeat(nodes.reshape(-1, 3), 2, axis=0))
         gl.glUseProgram(self._program)
         set_light(self._program)
         gl_objects.bind_texture(gl, self._program, "strand_map", 0, self._texture)
         gl_objects.matrix(gl, self._program, "world_to_clip", world_to_clip)
         gl.glBindVertexArray(self._array)
-        indices = self._triangles[order]
-        gl.glBufferData(gl.GL_ELEMENT_ARRAY_BUFFER, indices.nbytes, indices, gl.GL_DYNAMIC_DRAW)
         gl.glDisable(gl.GL_CULL_FACE)
+        dense = gl.glGetUniformLocation(self._program, "dense")
+        gl.glUniform1f(dense, OPAQUE)  # first what is dense, near wisps first: they spare the many below them
+        self._draw(self._triangles[order][seen[order]])
+        gl.glUniform1f(dense, 0.0)  # then, over it, the thin edges of what lies before it
         gl.glDepthMask(gl.GL_FALSE)
         gl.glEnable(gl.GL_BLEND)
         gl.glBlendFuncSeparate(gl.GL_SRC_ALPHA, gl.GL_ONE_MINUS_SRC_ALPHA, gl.GL_ONE, gl.GL_ONE_MINUS_SRC_ALPHA)
-        gl.glDrawElements(gl.GL_TRIANGLES, indices.size, gl.GL_UNSIGNED_INT, None)
+        order = order[::-1][hair.light[order[::-1]] > INNER]
+        self._draw(self._triangles[order][seen[order]])
         gl.glDisable(gl.GL_BLEND)
         gl.glDepthMask(gl.GL_TRUE)
+
+    def _draw(self, triangles: np.ndarray) -> None:
+        gl = self._gl
+        gl.glBufferData(gl.GL_ELEMENT_ARRAY_BUFFER, triangles.nbytes, triangles, gl.GL_STREAM_DRAW)
+        gl.glDrawElements(gl.GL_TRIANGLES, triangles.size, gl.GL_UNSIGNED_INT, None)
 
     def field(self, vertices: np.ndarray) -> None:
         """Writes `HAIR_VALUE` before the head in the field that the bound framebuffer holds, by its program in use."""

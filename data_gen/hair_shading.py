@@ -66,6 +66,7 @@ in vec3 v_diffuse;
 in vec3 v_gloss;
 in vec3 v_glow;
 uniform sampler2D strand_map;  // rgb: square root of the linear colour; a: opacity
+uniform float dense;           // > 0: only what is more opaque than this, drawn as fully opaque
 out vec4 color;
 """
     + FILM
@@ -73,7 +74,8 @@ out vec4 color;
 void main() {
     vec4 texel = texture(strand_map, v_uv);
     float alpha = min(1.15 * texel.a, 1.0);
-    if (alpha < 0.02) discard;
+    if (alpha < max(dense, 0.02)) discard;
+    if (dense > 0.0) alpha = 1.0;
     vec3 albedo = texel.rgb * texel.rgb;
     color = vec4(developed(albedo * v_diffuse + v_gloss + albedo * texel.rgb * v_glow), alpha);
 }

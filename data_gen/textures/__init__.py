@@ -22,7 +22,7 @@ class HairMesh:
       widths: (W,) float32 mm, at a wisp's widest.
       columns: (W, 2) float32, where a wisp begins and ends across the texture, 0..1.
       light: (W,) float32 0..1, how much of it the wisps outside let through; tone: (W,) float32, factor of the colour.
-      lies: (W,) bool, the wisp lies on the head: what lies on its far side is hidden by it.
+      hangs: (W, S) bool, free of the head, which hides what lies on its far side.
       binding: (W * S, V) sparse: what each node's motion is made of, rows sum to 1.
       texture: (rows, columns, 4) float32, linear colour and opacity of the strands; row 0 is at the roots.
     """
@@ -33,7 +33,7 @@ class HairMesh:
     columns: np.ndarray
     light: np.ndarray
     tone: np.ndarray
-    lies: np.ndarray
+    hangs: np.ndarray
     binding: scipy.sparse.csr_array
     texture: np.ndarray
 

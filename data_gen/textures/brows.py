@@ -1,46 +1,65 @@
-"""Brows, hair by hair."""
+"""Brows: fine hairs that stand up at the inner end and lie down towards the tail."""
 
 import dataclasses
 
 import numpy as np
 
-from data_gen.scene import GENDERS, Identity, stream
+from data_gen.scene import ETHNICITIES, GENDERS, Identity, stream
 from data_gen.textures.anatomy import Anatomy
 from data_gen.textures.hair import Hair, hair_color
-from data_gen.textures.noise import smoothstep
+from data_gen.textures.noise import noise, smoothstep
+
+SLOPES = ((0.02, 68.0), (0.28, 38.0), (0.58, 16.0), (0.92, -6.0))  # place along a brow, degrees that its hairs rise
+HAIR_MM, HAIR_LENGTH_MM = 0.55, 6.0
+OVERHANG_MM = 4.0  # hairs start this far inside the innermost landmark
 
 
 def paint_brows(identity: Identity, hair: Hair, face: Anatomy, color: np.ndarray) -> np.ndarray:
-    """Brows of single hairs: they rise at the inner end and lie down towards the tail. (P, 3) colour over `color`."""
+    """(P, 3) linear RGB of skin -> with brows on it."""
     rng = stream(identity.seed, "brows")
     male, age = GENDERS[identity.gender] == "male", identity.age
-    half = (rng.uniform(3.6, 5.2) if male else rng.uniform(2.2, 3.6)) * (1 - 0.1 * (age > 65))
-    count = int((200 if male else 165) * rng.uniform(0.8, 1.15) * (1 - 0.3 * smoothstep(55.0, 85.0, np.float64(age))))
-    near = np.flatnonzero((np.abs(face.brow_across) < half + 8) & (face.front > 0.05))
-    along, across = face.brow_along[near], face.brow_across[near]
-    keep, shade = np.ones(len(near), np.float32), np.zeros(len(near), np.float32)
-    for is_right in (True, False):
-        side = face.right[near] == is_right
-        part = rng.beta(1.25, 1.15, count)
-        start = part * face.brow_length * 0.95
-        thick = half * np.interp(part, [0, 0.2, 0.6, 1], [0.55, 1.0, 0.8, 0.2])
-        offset = rng.triangular(-1, -0.1, 1, count) * thick - 0.5
-        slope = np.interp(part, [0, 0.25, 0.6, 1], [58, 34, 12, -4]) + rng.normal(0, 9, count)
-        slope = np.radians(slope - 14 * offset / half)
-        length = rng.uniform(4.0, 8.0, count) * (1 - 0.35 * part)
-        a, b = (p[side, None] - q.astype(np.float32) for p, q in ((along, start), (across, offset)))
-        cos, sin, length = (q.astype(np.float32) for q in (np.cos(slope), np.sin(slope), length))
-        t = np.clip(a * cos + b * sin, 0, length)
-        away = np.hypot(a - t * cos, b - t * sin)
-        opaque = 0.55 * smoothstep(1.9, 0.4, away / (0.42 * (1.1 - 0.6 * t / length)))  # [P, strokes]
-        keep[side] = np.prod(1 - opaque, axis=1)
-        shade[side] = (opaque @ rng.normal(0, 1, count)) / np.maximum(opaque.sum(1), 0.3)
-    under = np.exp(-((across / half) ** 2)) * smoothstep(2, 14, along)
-    under *= smoothstep(face.brow_length, 0.7 * face.brow_length, along)
-    opacity = (1 - keep * (1 - 0.25 * under))[:, None]
-    grey = dataclasses.replace(hair, grey=0.5 * hair.grey)
-    fair = float(smoothstep(0.03, 0.12, hair.color.mean()))
-    tint = (0.85 - 0.35 * fair) * hair_color(grey, 0.5 * shade, shade) + 0.004
+    sparse = {"east_asian": 0.85, "middle_eastern": 1.12, "south_asian": 1.08}.get(ETHNICITIES[identity.ethnicity], 1.0)
+    half = (rng.uniform(4.0, 5.4) if male else rng.uniform(2.7, 4.2)) * sparse**0.5
+    dense = np.clip(rng.uniform(0.62, 0.92) * sparse * (1 - 0.3 * smoothstep(55.0, 85.0, np.float64(age))), 0, 0.95)
+    tail, arch = rng.uniform(0.9, 1.0), rng.normal(0.0, 0.7)
+    x, y = np.abs(face.points[:, 0]), face.points[:, 1]
+    marks = (face.landmarks[22:27, :2] + face.landmarks[17:22, :2][::-1] * (-1, 1)) / 2  # of both sides, inner end first
+    inner, outer = marks[0, 0] - OVERHANG_MM, marks[-1, 0]
+    line = np.polynomial.Polynomial.fit(marks[:, 0], marks[:, 1] - 1.0, 2)
+    near = np.flatnonzero(
+        (x > inner - 3) & (x < outer + 4) & (y > marks[:, 1].min() - 12) & (y < marks[:, 1].max() + 10) & (face.front > 0.05)
+    )
+    x, y = x[near].astype(np.float64), y[near]
+    length = face.brow_length
+    place = (x - inner) / (outer - inner) / tail
+    along = place * length
+    across = (y - line(x)) / np.hypot(1.0, line.deriv()(x))
+    across -= arch * np.sin(np.pi * np.clip(place, 0, 1))
+    mirrored = along + 200.0 * face.right[near]  # each side has hairs of its own
+
+    lines, stray = np.zeros(len(near), np.float32), np.zeros(len(near), np.float32)
+    total = np.zeros(len(near), np.float32)
+    for middle, slope in SLOPES:
+        lean = np.radians(slope + rng.normal(0, 4) - 3.5 * across / half)  # lower hairs rise to meet the upper ones
+        cos, sin = np.cos(np.radians(slope)), np.sin(np.radians(slope))
+        beside = mirrored * sin - across * cos + (lean - np.radians(slope)) * 4.0
+        comb = np.column_stack([beside / HAIR_MM, (mirrored * cos + across * sin) / HAIR_LENGTH_MM]).astype(np.float32)
+        weight = np.clip(1 - np.abs(place - middle) / 0.30, 0.02, 1).astype(np.float32)
+        lines += weight * (0.40 * noise(rng, comb, 1.0) + 0.30 * noise(rng, comb * (0.5, 1.0), 1.0))
+        stray += weight * 0.5 * noise(rng, comb * (0.6, 0.5), 1.0)
+        total += weight
+    lines, stray = lines / total, stray / total
+
+    thick = half * np.interp(place, [-0.05, 0.08, 0.3, 0.6, 1.0], [0.55, 0.92, 1.0, 0.78, 0.25])
+    reach = 1.0 - np.abs(across + 0.45 * stray) / (thick + 0.6)  # 1 in the middle, 0 at the outline, ragged
+    body = smoothstep(-0.12, 0.45, reach) * smoothstep(-0.06, 0.16, place + 0.025 * stray)
+    body *= smoothstep(1.04, 0.80, place + 0.02 * stray)
+    strokes = smoothstep(-0.9, 0.8, lines + 0.5 * (body - 0.6))
+    opacity = dense * body * (0.30 + 0.70 * strokes)
+    opacity = (opacity * np.interp(place, [0.0, 0.25, 1.0], [0.72, 1.0, 0.95]))[:, None].astype(np.float32)
+    fair = float(smoothstep(0.03, 0.15, hair.color.mean()))
+    pigment = dataclasses.replace(hair, grey=0.45 * hair.grey, color=np.maximum(hair.color, (0.022, 0.016, 0.012)))
+    tint = (0.95 - 0.40 * fair) * hair_color(pigment, 0.4 * stray, 1.2 * stray)
     out = color.copy()
     out[near] = color[near] * (1 - opacity) + tint * opacity
     return out

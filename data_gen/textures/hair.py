@@ -6,6 +6,7 @@ import numpy as np
 
 from data_gen.scene import ETHNICITIES, GENDERS, Identity, stream
 from data_gen.textures.haircut import CUTS, Haircut, choose
+from data_gen.textures.noise import smoothstep
 
 COLORS = {  # linear RGB
     "black": (0.014, 0.011, 0.010),
@@ -55,8 +56,8 @@ def style(identity: Identity) -> Hair:
     rng = stream(identity.seed, "hair")
     group, male, age = ETHNICITIES[identity.ethnicity], GENDERS[identity.gender] == "male", identity.age
     color = np.array(list(COLORS.values()))[rng.choice(len(COLORS), p=CHANCES[group])] * np.exp(rng.normal(0, 0.12))
-    onset = {"african": 44, "east_asian": 45, "south_asian": 43}.get(group, 38)
-    grey = float(np.clip((age - onset + 6 * np.clip(rng.normal(), -1.5, 1.5)) / 30, 0, 1)) ** 0.8
+    onset = {"african": 44, "east_asian": 45, "south_asian": 43}.get(group, 39)
+    grey = float(np.clip((age - onset + 7 * np.clip(rng.normal(), -1.5, 1.5)) / 34, 0, 1)) ** 1.3
     if not male and rng.random() < 0.55:
         grey *= 0.25  # coloured
     balding = male and rng.random() < np.clip((age - 22) / 80, 0, 0.6)
@@ -70,7 +71,7 @@ def style(identity: Identity) -> Hair:
         grey=grey,
         bald=bald,
         recession=float(recession),
-        hairline=float(rng.normal(68 if male else 65, 2.5) + 22 * bald),
+        hairline=float(rng.normal(65 if male else 62, 2.5) + 22 * bald),
         peak=float(max(rng.normal(1.0, 2.5), 0.0)),
         wobble=float(rng.random()),
         soft=float(rng.uniform(2, 6) + 5 * bald),
@@ -82,7 +83,9 @@ def style(identity: Identity) -> Hair:
 def hair_color(hair: Hair, strand: np.ndarray, salt: np.ndarray) -> np.ndarray:
     """(P, 3) linear RGB: strands lighter and darker, `hair.grey` of them grey where `salt` (unit variance) is high."""
     grey = 0.0
-    if hair.grey > 0.02:
-        grey = np.clip(hair.grey + 1.1 * hair.grey * (1 - hair.grey) * np.clip(salt, -1, 1), 0, 1)[:, None]
-    base = hair.color * (1 - grey) + GREY * grey
+    if hair.grey > 0.02:  # single white hairs, more and more of them
+        threshold = 1.6 - 3.4 * hair.grey
+        grey = smoothstep(threshold - 0.9, threshold + 0.9, np.clip(salt, -1.8, 1.8))[:, None]
+    faded = hair.color * (1 - hair.grey) + hair.color.mean() * hair.grey  # white hair among red is not pink
+    base = faded * (1 - grey) + GREY * grey
     return (base * np.exp(0.30 * np.clip(strand, -2.5, 1.5))[:, None]).astype(np.float32)

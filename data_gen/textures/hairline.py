@@ -68,9 +68,9 @@ def paint_scalp(
     close = inside > -14
     near, inside = near[close], inside[close]
     points = face.points[near]
-    grain = noise(rng, points, 1.6) * 0.5 + 0.7 * rng.standard_normal(len(near), dtype=np.float32)
-    jagged = 1.2 * noise(rng, points, 11.0) + 2.2 * grain
-    opacity = smoothstep(-6.0, 12.0 + hair.soft, inside + jagged).astype(np.float32)
+    grain = noise(rng, points, 1.6) * 0.3 + 0.5 * rng.standard_normal(len(near), dtype=np.float32)
+    jagged = 0.7 * noise(rng, points, 11.0) + 1.5 * grain
+    opacity = smoothstep(-5.0, 7.0 + hair.soft, inside + jagged).astype(np.float32)
     opacity *= (0.92 if hair.cut.top > 12 else 0.80) - 0.05 * np.clip(grain, -2, 2) * (hair.cut.top < 12)
     if hair.bald:
         opacity *= 1 - 0.3 * hair.bald

@@ -7,6 +7,7 @@ hair follows the head's size and shape. Everything here is in adult mm (see `Ana
 import dataclasses
 
 import numpy as np
+import scipy.ndimage
 import scipy.sparse
 import scipy.spatial
 
@@ -41,21 +42,25 @@ def grow(identity: Identity, hair: Hair, face: Anatomy, skull: Skull) -> HairMes
     rng, cut = stream(identity.seed, "hair shape"), hair.cut
     roots = skull.roots[: 3 * cut.wisps] + rng.normal(0, 0.8, (len(skull.roots[: 3 * cut.wisps]), 3))
     inside = inside_scalp(hair, face.landmarks, roots)
-    roots = roots[inside > rng.uniform(0, 1, len(roots)) * hair.soft][: cut.wisps]
+    grows = inside > (rng.uniform(-0.5, 1.0, len(roots))) * hair.soft
+    fringe = grows & (inside < 10) & (roots[:, 2] > 0)  # where skin would show between them, twice as many
+    grows &= np.cumsum(grows) <= cut.wisps
+    roots = roots[grows | fringe]
     if len(roots) < 50:
         return None
     paths = _trace(rng, hair, skull, roots, face.landmarks)
     _gather(rng, cut, roots, paths)
+    paths.points[:, 1:] = scipy.ndimage.gaussian_filter1d(paths.points, 0.9, axis=1, mode="nearest")[:, 1:]
     _wave(rng, cut, roots, paths)
     if cut.tie:
         paths = _join(paths, _bun(rng, cut, skull))
     paths = _trim(rng, cut, paths, face.landmarks)
     count, nodes = paths.points.shape[:2]
     edge = inside_scalp(hair, face.landmarks, paths.below[:, 0])
-    fine = smoothstep(-2.0, 9.0, edge) * 0.55 + 0.45  # baby hairs along the hairline
+    fine = smoothstep(-2.0, 8.0, edge) * 0.45 + 0.55  # baby hairs along the hairline
     flying = rng.random(count) < 0.06
     width = cut.width * rng.uniform(0.7, 1.3, count) * fine * np.where(flying, 0.35, 1.0)
-    open_to_light = 0.42 + 0.58 * paths.layer
+    open_to_light = 1 - (0.58 if cut.top > 20 else 0.25) * (1 - paths.layer)
     column = rng.integers(0, VARIANTS, count) / VARIANTS
     tone = np.exp(0.16 * rng.standard_normal(count) + 0.08 * noise(rng, roots_like(paths), 18.0))
     return HairMesh(
@@ -65,7 +70,7 @@ def grow(identity: Identity, hair: Hair, face: Anatomy, skull: Skull) -> HairMes
         columns=np.stack([column, column + 1 / VARIANTS], -1).astype(np.float32),
         light=open_to_light.astype(np.float32),
         tone=tone.astype(np.float32),
-        lies=~paths.hangs.any(1),
+        hangs=paths.hangs,
         binding=_binding(paths.below.reshape(-1, 3), skull, len(face.points)),
         texture=_texture(hair),
     )
@@ -86,6 +91,7 @@ def _trace(rng: np.random.Generator, hair: Hair, skull: Skull, roots: np.ndarray
     side = np.sign(roots[:, 0] - (cut.part or 0.0) + rng.normal(0, 1.0, count))
     whorl = skull.surface((skull.center + np.array([0.12 * np.sign(cut.part or 1.0), 1.0, -0.45]))[None])[0]
     knot = skull.surface((skull.center + np.array([0.0, 0.35, -1.0]))[None])[0]
+    rise = cut.rise * (1.0 if cut.away else (0.2 + 0.8 * high[:, None]))
     own = 0.10 * rng.standard_normal((count, 3))
     ear_y = landmarks[[0, 16], 1].mean()
 
@@ -102,13 +108,13 @@ def _trace(rng: np.random.Generator, hair: Hair, skull: Skull, roots: np.ndarray
             drawn = np.linalg.norm(flow, axis=-1, keepdims=True)
             along = flow / np.maximum(drawn, 0.05)
             arc = arc + step
-            lie = np.where(hanging[:, None], 0.0, np.sqrt(1 - cut.rise**2) * (1 - cut.away))
+            lie = np.where(hanging[:, None], 0.0, np.sqrt(1 - rise**2) * (1 - cut.away))
             below, normal = skull.surface(below + step * lie * along)
             body = (cut.flare + (cut.lift - cut.flare) * smoothstep(40.0, 85.0, below[:, 1]))[:, None]
             above = (0.25 + 0.75 * layer[:, None]) * body * (1 - np.exp(-arc / 15.0))
             if cut.away:
                 above = 0.0
-            lying = below + (above + cut.rise * arc * (0.7 + 0.3 * layer[:, None]) + 0.6) * normal
+            lying = below + (above + rise * arc * (0.7 + 0.3 * layer[:, None]) + 0.6) * normal
             down = np.array([0.0, -1.0, 0.0]) + 0.12 * own
             falling = 0.7 * heading + 0.3 * down
             falling /= np.linalg.norm(falling, axis=-1, keepdims=True)
@@ -163,8 +169,7 @@ def _gather(rng: np.random.Generator, cut: Haircut, roots: np.ndarray, paths: Pa
 
 def _wave(rng: np.random.Generator, cut: Haircut, roots: np.ndarray, paths: Paths) -> None:
     """Waves and curls: a helix around the wisp; neighbours wave together, curls go their own ways."""
-    if cut.wave < 0.2:
-        return
+    amplitude = max(cut.wave, min(1.3, 0.006 * cut.top))  # no hair is straight
     along = np.gradient(paths.points, axis=1)
     spacing = np.linalg.norm(along, axis=-1)
     arc = np.cumsum(spacing, axis=1) - spacing[:, :1]
@@ -173,7 +178,7 @@ def _wave(rng: np.random.Generator, cut: Haircut, roots: np.ndarray, paths: Path
     loose = 0.25 if cut.wave < 4 else 1.4
     phase = 1.2 * noise(rng, roots, 35.0) + loose * rng.standard_normal(len(roots))
     turn = 2 * np.pi * arc / (cut.pitch * rng.uniform(0.85, 1.15, len(roots))[:, None]) + phase[:, None]
-    swing = cut.wave * smoothstep(0.0, 1.2 * cut.pitch, arc) * rng.uniform(0.7, 1.2, len(roots))[:, None]
+    swing = amplitude * smoothstep(0.0, 1.2 * cut.pitch, arc) * rng.uniform(0.7, 1.2, len(roots))[:, None]
     offset = np.sin(turn)[..., None] * across + 0.6 * (1 + np.cos(turn))[..., None] * paths.normals
     paths.points += swing[..., None] * offset
 

@@ -30,8 +30,8 @@ def strands(pattern: str) -> tuple[np.ndarray, np.ndarray]:
             turn = turns * rng.uniform(0.7, 1.3)
             path = middle + wander * (np.sin(2 * np.pi * turn * v + phase[0]) + 0.5 * np.sin(5 * turn * v + phase[1]))
             path = 0.5 + (path - 0.5) * (1 - 0.35 * v**2)  # strands gather towards the tip
-            start, end = rng.uniform(0, 0.14), rng.uniform(0.72, 1.0)
-            alive = smoothstep(start, start + 0.08, v) * smoothstep(end, end - 0.16, v)
+            start, end = rng.uniform(0, 0.05), rng.uniform(0.72, 1.0)
+            alive = smoothstep(start, start + 0.04, v) * smoothstep(end, end - 0.16, v)
             body = np.exp(-(((across - path) / (breadth * rng.uniform(0.7, 1.2))) ** 2)) * alive
             tone += body * (rng.normal() - tone)
             opacity += (1 - opacity) * 0.95 * body
