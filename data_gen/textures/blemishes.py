@@ -1,20 +1,14 @@
 """Marks on the skin: freckles, moles, spots of age and youth, and fine broken vessels."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from data_gen.scene import Identity, stream
 from data_gen.textures.noise import smoothstep
+from data_gen.textures.skin_ground import Layers, SkinGround
 from data_gen.textures.tone import Tone
 
-if TYPE_CHECKING:
-    from data_gen.textures.skin import Layers, SkinGround
 
-
-def paint(identity: Identity, layers: Layers, ground: SkinGround, own: Tone) -> None:
+def blemishes(identity: Identity, layers: Layers, ground: SkinGround, own: Tone) -> None:
     """Adds a person's marks to the layers of the skin."""
     rng = stream(identity.seed, "blemishes")
     old = float(smoothstep(45.0, 80.0, np.float64(identity.age)))

@@ -15,7 +15,8 @@ from data_gen import face_models
 from data_gen.scene import AGE_GROUPS, CELLS, ETHNICITIES, GENDERS, Identity, identity
 from data_gen.textures.anatomy import Anatomy, locate
 from data_gen.textures.atlas import bake
-from data_gen.textures.skin import SkinGround, skin
+from data_gen.textures.skin import skin
+from data_gen.textures.skin_ground import SkinGround
 from data_gen.textures.tone import typology_angle
 
 SIZE = 128  # of the atlas: enough for an average

@@ -12,7 +12,8 @@ from data_gen.textures.atlas import Atlas, bake, vertex_normals
 from data_gen.textures.folds import Patch, patches
 from data_gen.textures.noise import noise, smoothstep
 from data_gen.textures.parts import parts
-from data_gen.textures.skin import SkinGround, skin
+from data_gen.textures.skin import skin
+from data_gen.textures.skin_ground import SkinGround
 from data_gen.textures.skull import Skull, skull
 from data_gen.textures.wrinkles import wrinkles
 
@@ -65,9 +66,9 @@ def paint(identity: Identity, face_model: FaceModel, size: int) -> Texture:
     look = hair.style(identity)
     layers = skin(identity, board.ground)
     full, rest = wrinkles(identity, face, board.folds)
-    layers.height += rest.height[0]
-    layers.melanin += 0.5 * rest.dark[0]
-    layers.blood += 0.2 * rest.dark[0]
+    layers.height += rest.height
+    layers.melanin += 0.5 * rest.dark
+    layers.blood += 0.2 * rest.dark
     color = layers.color()
     roughness, height = layers.roughness, layers.height
     color = brows.paint_brows(identity, look, face, color)

@@ -1,49 +1,13 @@
 """Skin: pigment and blood, how they vary over the face, relief and shine."""
 
-import dataclasses
-
 import numpy as np
-import scipy.spatial
 
 from data_gen.scene import GENDERS, Identity, stream
-from data_gen.textures import blemishes
-from data_gen.textures.anatomy import Anatomy
-from data_gen.textures.noise import Fields, noise, smoothstep
-from data_gen.textures.skin_regions import Region, regions
-from data_gen.textures.tone import Tone, reflectance, tone
-
-
-@dataclasses.dataclass
-class Layers:
-    """What skin painters add up, per point: melanin level, blood absorbance, height in mm and roughness 0..1."""
-
-    melanin: np.ndarray
-    blood: np.ndarray
-    height: np.ndarray
-    roughness: np.ndarray
-    carotene: float
-
-    def color(self) -> np.ndarray:
-        """(N, 3) linear RGB."""
-        return reflectance(self.melanin, self.blood, self.carotene)
-
-
-class SkinGround:
-    """What the skins of all people on the same P points share: `regions`, noise `fields` and white `grain`."""
-
-    def __init__(self, face: Anatomy):
-        self.face = face
-        self._tree = scipy.spatial.cKDTree(face.points)
-        self.regions: dict[str, Region] = regions(face)
-        self.fields = Fields(face.points)
-        self.grain = stream(0, "grain").standard_normal((2, len(face.points)), dtype=np.float32)
-        pits = noise(stream(0, "pores"), face.points[self.regions["pores"].index], 1.15)
-        self.pores = smoothstep(0.6, 2.6, pits).astype(np.float32) * self.regions["pores"].weight
-
-    def near(self, centers: np.ndarray, radii: np.ndarray) -> list[np.ndarray]:
-        """For each center (M, 3): indices of the points within its radius (M,) mm."""
-        found = self._tree.query_ball_point(centers, radii, return_sorted=True)
-        return [np.asarray(indices, np.int64) for indices in found]
+from data_gen.textures.blemishes import blemishes
+from data_gen.textures.lips import lips
+from data_gen.textures.noise import smoothstep
+from data_gen.textures.skin_ground import Layers, SkinGround
+from data_gen.textures.tone import Tone, tone
 
 
 def skin(identity: Identity, ground: SkinGround) -> Layers:
@@ -69,8 +33,8 @@ def skin(identity: Identity, ground: SkinGround) -> Layers:
     _sag(rng, layers, ground, old)
     if old > 0.1:  # old skin is cracked finely all over
         layers.height -= np.float32(0.05 * old) * np.exp(-((veins / np.float32(0.35)) ** 2))
-    _lips(stream(identity.seed, "lips"), layers, ground, own, GENDERS[identity.gender] == "male", old)
-    blemishes.paint(identity, layers, ground, own)
+    lips(identity, layers, ground, own, old)
+    blemishes(identity, layers, ground, own)
     if GENDERS[identity.gender] == "male":
         _stubble(rng, layers, ground, own, float(rng.choice([0.2, 0.5, 0.8, 1.3], p=[0.35, 0.3, 0.2, 0.15])))
     return layers
@@ -128,33 +92,6 @@ def _sag(rng, layers: Layers, ground: SkinGround, old: float) -> None:
     """What gravity does: bags under the eyes and jowls beside the chin, as slopes only."""
     ground.regions["eye bag"].add(layers.height, rng.uniform(0.0, 0.35) + 1.3 * old * rng.uniform(0.2, 1.0))
     ground.regions["jowls"].add(layers.height, 2.2 * old * rng.uniform(0.2, 1.0))
-
-
-def _lips(rng, layers: Layers, ground: SkinGround, own: Tone, male: bool, old: float) -> None:
-    """Vermilion: thin skin over blood, wrinkled across, moist, with a pale rim and a dark line where the lips meet."""
-    face, index = ground.face, ground.regions["lip"].index
-    points, inside, upper = face.points[index], face.lips[index], face.upper_lip[index]
-    uneven = noise(rng, points, 5.0)
-    lip = smoothstep(-0.7, 1.1, inside + 0.22 * uneven)
-    strength = (0.60 if male else 0.90) * rng.uniform(0.75, 1.25) * (1 - 0.35 * old)
-    if not male and rng.random() < 0.25:
-        strength += rng.uniform(0.2, 0.7)  # lipstick
-    across = np.stack([points[:, 0], 0.16 * points[:, 1]], -1)
-    ridges, fine = noise(rng, across, 2.4), noise(rng, across, 1.1)
-    middle = np.exp(-((points[:, 0] / 13) ** 2))
-    brown = 0.12 + 0.13 * max(own.melanin - 1.8, 0.0)
-    layers.blood[index] += lip * (
-        strength * np.where(upper, 1.1, 0.95 - 0.12 * middle) + 0.035 * ridges + 0.03 * uneven
-    )
-    layers.melanin[index] += lip * (brown * np.where(upper, 1.3, 0.6) + 0.03 * fine + 0.04 * uneven)
-    layers.height[index] += lip * (0.045 * ridges + 0.02 * fine)
-    layers.roughness[index] += lip * (0.04 * np.abs(fine) - rng.uniform(0.13, 0.22))
-    rim = np.exp(-(((inside + 1.3) / 0.9) ** 2)) * np.where(upper, 1.0, 0.4)
-    layers.height[index] += 0.16 * rim * (1 - 0.5 * old)
-    layers.melanin[index] -= 0.07 * rim
-    line = np.exp(-((face.mouth_line[index] / 0.9) ** 2)) * smoothstep(-1.5, 1.0, inside)
-    layers.melanin[index] += 1.2 * line
-    layers.blood[index] += 0.6 * line
 
 
 def _stubble(rng, layers: Layers, ground: SkinGround, own: Tone, amount: float) -> None:

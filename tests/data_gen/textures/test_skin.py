@@ -8,7 +8,8 @@ from data_gen.face_models import MATERIALS
 from data_gen.scene import ETHNICITIES, Identity
 from data_gen.textures.anatomy import locate
 from data_gen.textures.atlas import bake
-from data_gen.textures.skin import SkinGround, skin
+from data_gen.textures.skin import skin
+from data_gen.textures.skin_ground import SkinGround
 
 SIZE = 384
 
