@@ -14,7 +14,7 @@ import multiprocessing
 import os
 import sys
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 import tqdm
 
@@ -117,7 +117,7 @@ def _examples(config: GeneratorConfig, index: int, seeds: list[int]) -> list[tup
     renderer.set_texture(paint(config.texture_backend, person, model, config.texture_size))
     needed = sorted({*seeds, *map(plan.reference_seed, seeds)})  # one expression after the other
     scenes = [plan.scene(seed, config.neutral_variation) for seed in needed]
-    takes = {s.seed: (s, take) for s, take in _takes(config, person, model, renderer, scenes)}
+    takes = {s.seed: (s, take) for s, take in _takes(config, person, model, renderer, scenes, set(seeds))}
     examples = []
     for seed in seeds:
         s, take = takes[seed]
@@ -129,9 +129,17 @@ def _examples(config: GeneratorConfig, index: int, seeds: list[int]) -> list[tup
 
 
 def _takes(
-    config: GeneratorConfig, person: Identity, model: FaceModel, renderer: Renderer, scenes: Sequence[Scene]
+    config: GeneratorConfig,
+    person: Identity,
+    model: FaceModel,
+    renderer: Renderer,
+    scenes: Sequence[Scene],
+    labelled: Container[int],
 ) -> Iterator[tuple[Scene, dict]]:
-    """Scenes of a person with what their pixels say: pictures encoded, landmarks in pixels."""
+    """Scenes of a person with what their pixels say: pictures encoded, landmarks in pixels.
+
+    Those whose seeds are not among `labelled` are neutral references: of them the picture alone.
+    """
     landmarks, size = model.topology.landmarks, config.image_size
     neutral = model.neutral(person)  # [V, 3]
     frontal = cameras.aim(cameras.FRONTAL, neutral[landmarks], size)
@@ -142,26 +150,25 @@ def _takes(
         face = model.deform(person, rig.shape_weights(aus, asymmetry, dict(others))) if others else pain
         folds = wrinkle_depths(model, aus, asymmetry, dict(others))  # [V, 2]
         heat = displacement(neutral, pain, model.topology)  # [V]
-        pose = renderer.pose(face, folds)
-        heatmap_frontal = record.png(renderer.field(pose, heat, frontal).values)
+        pose, heatmap_frontal = renderer.pose(face, folds), None
         for s in views:
             camera = cameras.aim(s.view, neutral[landmarks], size)
-            field = renderer.field(pose, heat, camera)
-            xy, visible = visible_landmarks(face[landmarks], camera, field.depth)
             picture = renderer.color(pose, camera, s.light, behind(s.view))
             picture = lens.develop(picture, s.lens, stream(s.seed, "noise"))
-            yield (
-                s,
-                {
-                    "image": record.jpeg(picture, s.lens.jpeg_quality),
+            take = {"image": record.jpeg(picture, s.lens.jpeg_quality)}
+            if s.seed in labelled:
+                heatmap_frontal = heatmap_frontal or record.png(renderer.field(pose, heat, frontal).values)
+                field = renderer.field(pose, heat, camera)
+                xy, visible = visible_landmarks(face[landmarks], camera, field.depth)
+                take |= {
                     "heatmap": record.png(field.values),
                     "heatmap_frontal": heatmap_frontal,
                     "mask": record.png(field.mask),
                     "landmarks": xy,
                     "landmarks_visible": visible,
                     "distance_mm": cameras.distance(s.view, neutral[landmarks]),
-                },
-            )
+                }
+            yield s, take
 
 
 @functools.cache

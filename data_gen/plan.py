@@ -109,7 +109,7 @@ def _still(seed: int, neutral_variation: bool) -> Scene:
         aus=aus,
         asymmetry=_asymmetry(take_seed),
         others=others,
-        light=sessions.light(person.seed, seed),
+        light=sessions.light(person.seed, take_seed),  # the views of an expression are of one moment
         room=sessions.room(person.seed),
         lens=sessions.lens(person.seed, seed),
         seed=seed,

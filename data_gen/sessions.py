@@ -64,7 +64,7 @@ SETTINGS = {
 }  # fmt: skip
 RIGS = tuple(SETTINGS)
 ROOMS = ("hospital_room", "living_room", "corridor", "office", "garden", "street")
-AZIMUTH_DRIFT, STRENGTH_DRIFT = 2.0, 0.03  # degrees and share, either way: people move a little between two pictures
+AZIMUTH_DRIFT, STRENGTH_DRIFT = 2.0, 0.03  # degrees and share, either way: people move a little between expressions
 
 
 def rig_of(identity_seed: int) -> str:
@@ -72,18 +72,18 @@ def rig_of(identity_seed: int) -> str:
     return RIGS[stream(identity_seed, "rig").integers(len(RIGS))]
 
 
-def light(identity_seed: int, frame_seed: int) -> Light:
-    """The lamps of a session, and a little drift of them from frame to frame."""
+def light(identity_seed: int, take_seed: int) -> Light:
+    """The lamps of a session, and a little drift of them from expression to expression."""
     name = rig_of(identity_seed)
     setting = SETTINGS[name]
-    session, frame = stream(identity_seed, "light"), stream(frame_seed, "light drift")
+    session, drift = stream(identity_seed, "light"), stream(take_seed, "light drift")
 
     def strength(span: Range) -> float:
-        return float(session.uniform(*span) * frame.uniform(1 - STRENGTH_DRIFT, 1 + STRENGTH_DRIFT))
+        return float(session.uniform(*span) * drift.uniform(1 - STRENGTH_DRIFT, 1 + STRENGTH_DRIFT))
 
     side = 1 if session.random() < 0.5 else -1
     return Light(
-        key_azimuth=float(side * session.uniform(*setting.azimuth) + frame.uniform(-AZIMUTH_DRIFT, AZIMUTH_DRIFT)),
+        key_azimuth=float(side * session.uniform(*setting.azimuth) + drift.uniform(-AZIMUTH_DRIFT, AZIMUTH_DRIFT)),
         key_elevation=float(session.uniform(*setting.elevation)),
         key=strength(setting.key),
         fill=strength(setting.fill),

@@ -112,7 +112,7 @@ def test_rooms_and_light_belong_together():
 def test_a_session_keeps_its_light_but_for_a_little_drift():
     for index in range(20):
         lights = [frame.light for frame in plan.scenes(0, index)]
-        assert len(set(lights)) == len(lights)
+        assert len(set(lights)) == 11  # the views of an expression share theirs
         azimuths = np.array([light.key_azimuth for light in lights])
         assert np.ptp(azimuths) <= 2 * sessions.AZIMUTH_DRIFT
         for field in ("key", "fill", "ambient", "rim"):
