@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_gen.face_models import MATERIALS, Topology, flame_file, flame_marks, flame_parts, ict_groups
+from data_gen.face_models import MATERIALS, Topology, flame_file, flame_marks, flame_mouth, flame_parts, ict_groups
 from data_gen.face_models.correspondence import Surface, normals, register, similarity
 from data_gen.face_models.deformation_transfer import Transfer
 from data_gen.face_models.face_features import Head, features
@@ -38,7 +38,9 @@ class FlameFace:
 
     name = "flame"
 
-    def __init__(self, arrays: flame_file.FlameArrays, transfer: "Transferred"):
+    def __init__(self, arrays: flame_file.FlameArrays, source: IctFace):
+        expressed = {name: source.average({name: 1.0}) for name in SHAPES}
+        transfer = transferred(arrays, source.topology, expressed)
         marked = np.ones(68, bool)
         marked[EYES["R"]] = marked[EYES["L"]] = False  # those are on the lids' margins, which have vertices
         mixed, faces, inserted = flame_marks.insert(
@@ -62,11 +64,16 @@ class FlameFace:
             margin = np.stack([found[f"{name} lid {k}"] for k in range(16)])
             self._lids[side] = Lids(self._average, skin, margin, ball)
             self._lashes[side] = Lashes(self._average, self._lids[side].upper_edge, 1 if side == "L" else -1)
-        self._parts = parts = parts.with_lashes(list(self._lashes.values()))
         landmarks = np.empty(68, np.int32)
         landmarks[marked] = index[inserted]
         for side, numbers in EYES.items():
             landmarks[numbers] = self._lids[side].nearest(places[numbers])
+        self._lips = landmarks[flame_mouth.LIPS]
+        self._teeth = teeth = flame_mouth.Teeth.borrow(source.topology, expressed, self._average[self._lips])
+        parts = parts.with_lashes(list(self._lashes.values()))
+        if len(parts.rim):  # else nothing ever parts the lips
+            parts = parts.extended(teeth.faces, teeth.uvs, teeth.uv_faces, teeth.materials)
+        self._parts = parts
         self._steering = ict_groups.steering(modes[:, landmarks].astype(np.float64))
         self.topology = Topology(
             faces=parts.faces,
@@ -89,7 +96,7 @@ class FlameFace:
           ValueError: if the file is no FLAME model, or asks to execute something.
         """
         arrays = flame_file.read(flame_file.find_file() if path is None else Path(path))
-        return cls(arrays, transferred(arrays, IctFace.load()))
+        return cls(arrays, IctFace.load())
 
     def neutral(self, identity: Identity) -> np.ndarray:
         """(V, 3) float32 mm: the face of this identity at rest."""
@@ -131,7 +138,8 @@ class FlameFace:
         for side, lids in self._lids.items():
             lids.correct(points, shapes.get(f"eyeBlink_{side}", 0.0), openings[side])
         lashes = [lash.grow(points, shapes.get(f"eyeBlink_{side}", 0.0)) for side, lash in self._lashes.items()]
-        return np.concatenate([self._parts.with_bag(points), *lashes]).astype(np.float32)
+        teeth = [self._teeth.place(rest[self._lips], shapes)] if len(self._parts.rim) else []
+        return np.concatenate([self._parts.with_bag(points), *lashes, *teeth]).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,12 +156,17 @@ class Transferred:
     weights: np.ndarray
 
 
-def transferred(arrays: flame_file.FlameArrays, source: IctFace) -> Transferred:
-    """ICT's expression shapes and landmarks on FLAME, from the cache if they are known for these two models."""
-    expressed = np.stack([source.average({name: 1.0}) for name in SHAPES])
-    path = cache_folder() / f"flame-v{VERSION}-{_key(arrays, source.topology.template, expressed)}.npz"
+def transferred(arrays: flame_file.FlameArrays, source: Topology, expressed: Mapping[str, np.ndarray]) -> Transferred:
+    """ICT's expression shapes and landmarks on FLAME, from the cache if they are known for these two models.
+
+    Args:
+      arrays: the FLAME model.
+      source: topology of the ICT head.
+      expressed: for each of `SHAPES` the (V, 3) mm of its template under that shape.
+    """
+    path = cache_folder() / f"flame-v{VERSION}-{_key(arrays, source.template, expressed)}.npz"
     if not path.exists():
-        computed = _transfer(arrays, source.topology, expressed)
+        computed = _transfer(arrays, source, expressed)
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".flame-", suffix=".npz", delete=False) as partial:
             try:
@@ -168,7 +181,7 @@ def transferred(arrays: flame_file.FlameArrays, source: IctFace) -> Transferred:
         return Transferred(**{field.name: stored[field.name] for field in dataclasses.fields(Transferred)})
 
 
-def _transfer(arrays: flame_file.FlameArrays, topology: Topology, expressed: np.ndarray) -> Transferred:
+def _transfer(arrays: flame_file.FlameArrays, topology: Topology, expressed: Mapping[str, np.ndarray]) -> Transferred:
     ict, flame = _head_of(topology), _head(arrays)
     known = _embedded(arrays)
     start, end = _pairs(ict, flame, topology.landmarks, known)
@@ -183,7 +196,7 @@ def _transfer(arrays: flame_file.FlameArrays, topology: Topology, expressed: np.
     if known is not None:
         triangles[-len(known) :], weights[-len(known) :] = arrays.embedding
     return Transferred(
-        moved=np.stack([back.turn(transfer(shape)) for shape in expressed]).astype(np.float32),
+        moved=np.stack([back.turn(transfer(expressed[name])) for name in SHAPES]).astype(np.float32),
         triangles=triangles,
         weights=weights,
     )
@@ -223,9 +236,15 @@ def _head_of(topology: Topology) -> Head:
     return Head(topology.template.astype(np.float64), skin, eyes)
 
 
-def _key(arrays: flame_file.FlameArrays, rest: np.ndarray, expressed: np.ndarray) -> str:
+def _key(arrays: flame_file.FlameArrays, rest: np.ndarray, expressed: Mapping[str, np.ndarray]) -> str:
     """Changes when either model does: a hash of what the transfer is computed from."""
     digest = hashlib.sha256(" ".join(SHAPES).encode())
-    for array in (arrays.template, arrays.faces, *(arrays.embedding or ()), rest, expressed):
+    for array in (
+        arrays.template,
+        arrays.faces,
+        *(arrays.embedding or ()),
+        rest,
+        *(expressed[name] for name in SHAPES),
+    ):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]

@@ -12,11 +12,11 @@ import numpy as np
 import scipy.sparse
 from scipy.sparse.csgraph import connected_components
 
-from data_gen.face_models import MATERIALS
+from data_gen.face_models import MATERIALS, flame_mouth
 from data_gen.face_models.correspondence import normals
 from data_gen.face_models.face_features import boundary_loops
 from data_gen.face_models.flame_chart import unfold
-from data_gen.face_models.flame_lashes import COUNT, Lashes
+from data_gen.face_models.flame_lashes import Lashes
 
 CAMERA_YAW, CAMERA_PITCH = 48.0, 15.0  # degrees either way: wider than the generator's cameras
 FACING_SLACK = 0.1  # how far a smoothed normal may lean away from every camera before its face is dropped
@@ -30,13 +30,11 @@ LASH_ISLANDS = ((0.605, 0.004, 0.19, 0.02), (0.605, 0.034, 0.19, 0.02))
 FACE_REACH = 75.0  # mm around the middle of the face where texels lie densest
 FAR_IMPORTANCE = 0.45  # texels per length far from there, against those on the face
 
-BAG_DEPTH = 32.0  # mm
-BAG_RINGS = ((0.12, 0.99), (0.35, 0.95), (0.65, 0.85), (0.9, 0.55), (1.0, 0.0))  # share of the depth, of the width
-
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """Arrays over the model's vertices: those of FLAME that stay, then those of the mouth's bag, then of the lashes.
+    """Arrays over the model's vertices: those of FLAME that stay, then those of the mouth's bag, then of what was
+    added with `extended`.
 
     Attributes:
       kept: (K,) the FLAME vertices that stay.
@@ -53,23 +51,27 @@ class Parts:
     rim: np.ndarray
     eyes: tuple[np.ndarray, np.ndarray]
 
-    def with_lashes(self, lashes: Sequence[Lashes]) -> "Parts":
-        """The same with the lashes of the left and the right eye as its last vertices."""
-        vertices, corners = self.faces.max() + 1, len(self.uvs)
-        starts = 3 * COUNT * np.arange(len(lashes))[:, None, None]
-        faces = np.stack([lash.faces for lash in lashes]) + starts
-        uvs = [lash.island * place[2:] + place[:2] for lash, place in zip(lashes, LASH_ISLANDS, strict=True)]
+    def extended(self, faces: np.ndarray, uvs: np.ndarray, uv_faces: np.ndarray, materials: np.ndarray) -> "Parts":
+        """The same with one more piece of mesh, whose vertices come last."""
         return dataclasses.replace(
             self,
-            faces=np.concatenate([self.faces, (faces + vertices).reshape(-1, 3)]).astype(np.int32),
-            uvs=np.concatenate([self.uvs, *uvs]).astype(np.float32),
-            uv_faces=np.concatenate([self.uv_faces, (faces + corners).reshape(-1, 3)]).astype(np.int32),
-            materials=np.append(self.materials, np.full(faces.size // 3, MATERIALS.index("lash"), np.int8)),
+            faces=np.concatenate([self.faces, faces + self.faces.max() + 1]).astype(np.int32),
+            uvs=np.concatenate([self.uvs, uvs]).astype(np.float32),
+            uv_faces=np.concatenate([self.uv_faces, uv_faces + len(self.uvs)]).astype(np.int32),
+            materials=np.concatenate([self.materials, materials]).astype(np.int8),
         )
+
+    def with_lashes(self, lashes: Sequence[Lashes]) -> "Parts":
+        """The same with the lashes of the left and the right eye as its last vertices."""
+        parts = self
+        for lash, place in zip(lashes, LASH_ISLANDS, strict=True):
+            black = np.full(len(lash.faces), MATERIALS.index("lash"))
+            parts = parts.extended(lash.faces, lash.island * place[2:] + place[:2], lash.faces, black)
+        return parts
 
     def with_bag(self, points: np.ndarray) -> np.ndarray:
         """(K, 3) mm -> (V, 3) mm: hangs the bag on the lips wherever they are."""
-        return np.concatenate([points, bag(points[self.rim])]) if len(self.rim) else points
+        return np.concatenate([points, flame_mouth.bag(points[self.rim])]) if len(self.rim) else points
 
 
 def build(template: np.ndarray, faces: np.ndarray, eyes: tuple[np.ndarray, np.ndarray], mouth: np.ndarray) -> Parts:
@@ -91,9 +93,10 @@ def build(template: np.ndarray, faces: np.ndarray, eyes: tuple[np.ndarray, np.nd
     islands += [_eye_island(template, ball, place) for ball, place in zip(balls, EYE_ISLANDS, strict=True)]
     bodies, materials = [index[skin], *(index[ball] for ball in balls)], ["skin", "eye", "eye"]
     if len(rim):
-        bag_faces, island = _bag_grid(rim, len(kept))
-        bodies.append(bag_faces)
-        islands.append(island)
+        body, island, corners = flame_mouth.bag_faces(rim, len(kept))
+        bodies.append(body)
+        u, v, width, height = MOUTH_ISLAND
+        islands.append((island * [width, height] + [u, v], corners))
         materials.append("mouth")
     starts = np.cumsum([0, *(len(uvs) for uvs, _ in islands)])
     return Parts(
@@ -105,16 +108,6 @@ def build(template: np.ndarray, faces: np.ndarray, eyes: tuple[np.ndarray, np.nd
         rim=rim,
         eyes=tuple(np.unique(index[ball]) for ball in balls),
     )
-
-
-def bag(rim: np.ndarray) -> np.ndarray:
-    """(n, 3) around the mouth's hole -> (4 n + 1, 3): rings of the bag, and the point that closes it."""
-    middle = rim.mean(0)
-    rings = []
-    for depth, width in BAG_RINGS:
-        ring = middle + width * (rim - middle) - [0, 0, depth * BAG_DEPTH]
-        rings.append(ring if width else ring[:1])
-    return np.concatenate(rings)
 
 
 def _seen(template: np.ndarray, skin: np.ndarray, mouth: np.ndarray) -> np.ndarray:
@@ -194,26 +187,3 @@ def _eye_island(
     u, v, width, height = place
     disc = 0.5 + 0.5 * flat * (angle / np.maximum(radius, 1e-9))[:, None]
     return disc * [width, height] + [u, v], faces.reshape(-1, 3)
-
-
-def _bag_grid(rim: np.ndarray, first: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """Faces of the bag over the model's vertices, and its island: the rim is the island's border."""
-    n, rings = len(rim), len(BAG_RINGS)
-    turn = 2 * np.pi * np.arange(n) / n
-    circle = np.column_stack([np.cos(turn), -np.sin(turn)])  # the rim runs as the skin's border
-    radius = np.linspace(1, 0, rings + 1)
-    island = np.concatenate([*(r * circle for r in radius[:-1]), np.zeros((1, 2))])
-    vertex = np.concatenate([rim, first + np.arange((rings - 1) * n + 1)])
-    grid = np.arange(rings * n).reshape(rings, n)
-    a, b = grid[:-1], grid[1:]
-    c, d = np.roll(b, -1, 1), np.roll(a, -1, 1)
-    tip = np.full(n, rings * n)
-    faces = np.concatenate(
-        [
-            np.stack([a, b, c], -1).reshape(-1, 3),
-            np.stack([a, c, d], -1).reshape(-1, 3),
-            np.column_stack([grid[-1], tip, np.roll(grid[-1], -1)]),
-        ]
-    )
-    u, v, width, height = MOUTH_ISLAND
-    return vertex[faces], ((0.5 + 0.5 * island) * [width, height] + [u, v], faces)

@@ -1,5 +1,6 @@
 """The FLAME head, on a file in FLAME's layout whose true deformations are known: it is made of ICT's geometry."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -33,7 +34,7 @@ def face(folder, ict):
     arrays = flame_file.read(folder / "generic_model.pkl")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PAINJAX_CACHE", str(folder / "cache"))
-        return FlameFace(arrays, flame.transferred(arrays, ict))
+        return FlameFace(arrays, ict)
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +70,21 @@ def test_topology_keeps_the_contract(face):
     assert t.template.dtype == t.uvs.dtype == np.float32 and t.faces.dtype == np.int32
     assert sorted(set(t.faces.ravel().tolist())) == list(range(len(t.template)))
     assert t.uvs.min() >= 0 and t.uvs.max() <= 1
-    assert set(np.unique(t.materials)) == {MATERIALS.index(name) for name in ("skin", "mouth", "eye", "lash")}
+    assert set(np.unique(t.materials)) == {MATERIALS.index(name) for name in MATERIALS}
     edges = np.concatenate([t.faces[:, [0, 1]], t.faces[:, [1, 2]], t.faces[:, [2, 0]]])
     assert len(np.unique(edges, axis=0)) == len(edges)  # neighbours run along their common edge in opposite directions
-    a, b, c = (t.uvs[t.uv_faces[:, k]].astype(np.float64) for k in range(3))
+    own = t.materials != MATERIALS.index("teeth")  # which keep the layout that they have on the ICT head
+    a, b, c = (t.uvs[t.uv_faces[own, k]].astype(np.float64) for k in range(3))
     d, e = b - a, c - a
     assert (d[:, 0] * e[:, 1] - d[:, 1] * e[:, 0] > 0).all()
     for q in np.random.default_rng(0).uniform(size=(1000, 2)):
         sides = [(u - q)[:, 0] * (v - q)[:, 1] - (u - q)[:, 1] * (v - q)[:, 0] for u, v in ((a, b), (b, c), (c, a))]
         assert (np.min(sides, axis=0) > 1e-9).sum() <= 1  # no place of the atlas belongs to two triangles
+    boxes = [t.uvs[t.uv_faces[t.materials == k]].reshape(-1, 2) for k in range(len(MATERIALS))]
+    boxes = np.array([[*box.min(0), *box.max(0)] for box in boxes])[1:]  # of all but the skin, which lies above them
+    for i, one in enumerate(boxes):
+        for other in boxes[i + 1 :]:
+            assert (one[:2] >= other[2:]).any() or (other[:2] >= one[2:]).any()
 
 
 def test_normals_point_outwards(face):
@@ -200,31 +207,29 @@ def test_the_transfer_is_computed_once_and_again_for_another_file(folder, ict, m
     calls = []
     made = flame.Transferred(np.ones((2, 4, 3), np.float32), np.arange(68), np.full((68, 3), 1 / 3))
     monkeypatch.setattr(flame, "_transfer", lambda *_: calls.append(1) or made)
+    expressed = dict.fromkeys(rig.SHAPES, ict.topology.template)
     arrays = flame_file.read(flame_file.find_file())
-    first, second = flame.transferred(arrays, ict), flame.transferred(arrays, ict)
+    first, second = (flame.transferred(arrays, ict.topology, expressed) for _ in range(2))
     assert len(calls) == 1
     np.testing.assert_array_equal(first.moved, second.moved)
     assert [p.suffix for p in (folder / "other cache").iterdir()] == [".npz"]  # nothing half-written is left
-    wider = flame_file.FlameArrays(arrays.template * 1.01, arrays.modes, arrays.faces, arrays.eyes, None)
-    flame.transferred(wider, ict)
-    assert len(calls) == 2
+    flame.transferred(dataclasses.replace(arrays, template=arrays.template * 1.01), ict.topology, expressed)
+    flame.transferred(arrays, ict.topology, expressed | {"jawOpen": ict.average({"jawOpen": 0.5})})
+    assert len(calls) == 3
 
 
-def test_landmarks_of_the_file_are_taken_as_they_are(folder, ict, face, monkeypatch):
+def test_landmarks_of_the_file_are_taken_as_they_are(folder, ict, truth, monkeypatch):
     """With `flame_static_embedding.pkl` beside the model, its 51 points are the model's landmarks 17..67."""
     monkeypatch.setenv("PAINJAX_CACHE", str(folder / "cache"))
     arrays = flame_file.read(folder / "generic_model.pkl")
-    known = flame.transferred(arrays, ict)
-    weights = np.full((51, 3), 1 / 3)  # the middles of the triangles that were found
-    with_marks = flame_file.FlameArrays(
-        arrays.template, arrays.modes, arrays.faces, arrays.eyes, (known.triangles[17:], weights)
-    )
-    again = flame.transferred(with_marks, ict)
-    np.testing.assert_array_equal(again.triangles[17:], known.triangles[17:])
-    np.testing.assert_array_equal(again.weights[17:], weights)
-    middles = MM * arrays.template[arrays.faces[known.triangles[17:36]]].mean(1)
-    got = FlameFace(with_marks, again).topology
-    assert np.linalg.norm(got.template[got.landmarks[17:36]] - middles, axis=1).max() < 1.0
+    middles = MM * arrays.template[arrays.faces].mean(1)
+    skin = np.flatnonzero(~np.isin(arrays.faces, np.concatenate(arrays.eyes)).any(1))
+    triangles = skin[[np.linalg.norm(middles[skin] - point, axis=1).argmin() for point in truth(LANDMARKS[17:])]]
+    known = (triangles, np.full((51, 3), 1 / 3))
+    got = FlameFace(dataclasses.replace(arrays, embedding=known), ict).topology
+    off_lids = np.r_[17:36, 48:68]
+    error = np.linalg.norm(got.template[got.landmarks[off_lids]] - middles[triangles[off_lids - 17]], axis=1)
+    assert error.max() < 0.01
 
 
 def test_the_whole_generator_runs_on_it(folder, face, ict_dir, monkeypatch):
