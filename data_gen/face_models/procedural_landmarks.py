@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from data_gen.face_models.procedural_mesh import EYE_LOOP, EYE_OFFSETS, MOUTH_COLUMNS, Half
+from data_gen.face_models.procedural_mesh import BROW, EYE_LOOP, EYE_OFFSETS, MOUTH_COLUMNS, Half
 
 # Points of the subject's left half and the midline, mm on the average face; each is the mesh vertex nearest to it.
 _POINTS = {
-    8: (0, -110, 80), 9: (13, -108, 77), 10: (26, -101, 66), 11: (38, -92, 49), 12: (47, -80, 31), 13: (54, -64, 16),
-    14: (61, -44, 10), 15: (67, -20, 8), 16: (70, 4, 5),
-    22: (11, 17.5, 91), 23: (20, 21, 90), 24: (30, 22.5, 87), 25: (40, 21.5, 80), 26: (50, 16, 68),
-    27: (0, 3, 89), 28: (0, -10, 95), 29: (0, -22, 101), 30: (0, -36, 110),
-    33: (0, -50, 92), 34: (6.5, -48, 92), 35: (13, -46, 90),
+    8: (0, -111, 86), 9: (15, -109, 83), 10: (30, -104, 70), 11: (43, -97, 55), 12: (57, -80, 43), 13: (66, -59, 33),
+    14: (70, -40, 26), 15: (73, -20, 21), 16: (74, 2, 18),
+    **{22 + n: (x, y, z) for n, ((x, y), z) in enumerate(zip(BROW, (90, 88, 85, 79, 67), strict=True))},
+    27: (0, 3, 89.5), 28: (0, -9, 97.5), 29: (0, -19.5, 105.5), 30: (0, -33, 113),
+    33: (0, -49, 98), 34: (6.3, -47, 96), 35: (12.8, -46, 91),
 }  # fmt: skip
 _K = EYE_LOOP // 2
 _EYE = {42: 0, 43: 5, 44: 9, 45: _K, 46: 2 * _K - 9, 47: 2 * _K - 5}  # place on the lids' margin

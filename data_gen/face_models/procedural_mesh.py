@@ -18,7 +18,8 @@ EYE_LOOP = 28
 EYE_OFFSETS = (-2.4, -1.2, 0.0, 1.3, 2.8, 4.5, 6.2, 8.0, 10.5)  # mm outside the lid margin; negative: inside the lids
 MOUTH_COLUMNS = 13
 INNER_CORNER, OUTER_CORNER = np.array([17.0, -2.4]), np.array([47.0, 0.8])
-MOUTH_CORNER = np.array([25.5, -71.2])
+MOUTH_CORNER = np.array([25.5, -70.3])
+BROW = ((11.5, 20.0), (21.0, 24.4), (32.0, 26.2), (43.0, 24.8), (54.0, 18.5))  # inner to outer end; vertices lie there
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,15 +68,15 @@ def _eye_loops() -> np.ndarray:
 def lip_lines(q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """y of the upper border of the lips, of where they meet, and of the lower border; q: 0 midline, 1 corner."""
     corner = MOUTH_CORNER[1]
-    bow = 9.6 * (1 - q**1.8) + 0.9 * np.exp(-(((q - 0.2) / 0.11) ** 2)) - 0.7 * np.exp(-((q / 0.1) ** 2))
+    bow = 9.3 * (1 - q**2.6) + 0.8 * np.exp(-(((q - 0.25) / 0.12) ** 2)) - 0.6 * np.exp(-((q / 0.1) ** 2))
     upper = corner + bow
     meet = (
         corner
-        + 1.2 * (1 - q**2)
-        - 0.9 * np.exp(-((q / 0.22) ** 2))
+        + 1.7 * (1 - q**2)
+        - 0.7 * np.exp(-((q / 0.22) ** 2))
         + 0.35 * np.exp(-(((q - 0.45) / 0.2) ** 2)) * (1 - q)
     )
-    lower = corner - 9.6 * np.sqrt(np.clip(1 - q**2.0, 0, 1)) ** 1.15 + 0.5 * np.exp(-((q / 0.2) ** 2))
+    lower = corner - 8.5 * np.sqrt(np.clip(1 - q**2.0, 0, 1)) ** 1.15 + 0.5 * np.exp(-((q / 0.2) ** 2))
     return upper, meet, lower
 
 
@@ -104,8 +105,8 @@ def _mouth_loops() -> tuple[np.ndarray, np.ndarray]:
 def _lip_relief(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """How far the skin about the mouth comes forward towards the vermilion, and the philtrum."""
     across = np.clip(1 - (x / 30.0) ** 2, 0, None) ** 0.9
-    upper = 2.6 * np.exp(-(((y + 63.0) / 5.0) ** 2)) * across
-    lower = 2.4 * np.exp(-(((y + 77.0) / 5.5) ** 2)) * across
+    upper = 2.2 * np.exp(-(((y + 63.0) / 5.0) ** 2)) * across
+    lower = 1.0 * np.exp(-(((y + 77.0) / 5.5) ** 2)) * across
     groove = np.exp(-((x / 2.6) ** 2)) - 0.75 * np.exp(-(((x - 5.0) / 2.2) ** 2))
     return upper + lower - 1.4 * groove * np.exp(-(((y + 57.0) / 5.5) ** 2))
 
@@ -163,7 +164,10 @@ def _background() -> np.ndarray:
     nose = _to_chart(np.array(nose))
     lower, upper = nose.min(0) - 1.4, nose.max(0) + 1.2
     inside = ((points > lower) & (points < upper)).all(-1)
-    return np.concatenate([points[~inside], nose])
+    points = np.concatenate([points[~inside], nose])
+    for place in _to_chart(np.array(BROW)):
+        points[np.linalg.norm(points - place, axis=1).argmin()] = place
+    return points
 
 
 def _outside(points: np.ndarray, loop: np.ndarray, gap: float) -> np.ndarray:
@@ -268,9 +272,9 @@ def _shape_lips(vertices: np.ndarray, mouth: np.ndarray, q: np.ndarray) -> np.nd
     _, meet, _ = lip_lines(q)
     x, open_ = MOUTH_CORNER[0] * q, np.clip(1 - q**2, 0, None)
     border_z = v[mouth[4], 2]
-    line_z = 0.5 * (border_z + border_z[::-1]) - 0.2 - 0.6 * open_**0.5
+    line_z = 0.5 * (border_z + border_z[::-1]) - 1.6 - 1.2 * open_**0.5
     v[mouth[2]] = np.stack([x, meet + 0.02 * sign * open_**0.25, line_z], -1)
-    swell = np.where(sign > 0, 1.9, 3.0) * open_**0.7
+    swell = np.where(sign > 0, 2.3, 2.8) * open_**0.7
     v[mouth[3]] = 0.5 * (v[mouth[2]] + v[mouth[4]]) + np.stack([0 * x, 0 * x, swell], -1)
     v[mouth[1]] = v[mouth[2]] + np.stack([-0.02 * x, -0.35 * sign * open_**0.5, -3.5 + 0 * x], -1)
     v[mouth[0]] = v[mouth[2]] + np.stack([-0.06 * x, 3.0 * sign * open_**0.5, -8.0 + 0 * x], -1)

@@ -48,7 +48,7 @@ def disc(points: np.ndarray, island: np.ndarray) -> Part:
     return Part(points.reshape(-1, 3)[spokes - 1 :], island.reshape(-1, 2)[spokes - 1 :], faces)
 
 
-EAR_ANCHOR = np.array([69.0, -19.0, -1.0])  # tragus
+EAR_ANCHOR = np.array([69.8, -29.0, -4.0])  # tragus
 EAR_AXES = np.stack([  # rows: backwards along the auricle, up, outwards
     np.array([0.34, -0.18, -0.92]), np.array([0.06, 0.975, -0.21]), np.array([0.94, 0.03, 0.34]),
 ])  # fmt: skip
