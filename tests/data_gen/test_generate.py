@@ -276,6 +276,15 @@ def test_what_is_recorded_is_what_the_scene_says(examples):
                     assert value == pytest.approx(getattr(getattr(s, part), name), rel=1e-6)
 
 
+def test_faces_are_well_exposed(examples):
+    """Neither drowned nor burnt, in any view or expression: of the head's pixels, by their luma."""
+    for _, e in examples:
+        luma = picture(e["image"]) @ (0.299, 0.587, 0.114)
+        head = luma[picture(e["mask"]) > 0]
+        assert 60 < np.median(head) < 200
+        assert (head > 250).mean() < 0.01
+
+
 def test_distance_is_from_the_camera_to_the_middle_of_the_head(examples, model):
     for view in range(VIEWS):
         e = pick(examples, 0, view)

@@ -102,7 +102,7 @@ def test_rooms_and_light_belong_together():
         assert first.room.kind in setting.rooms
         assert (first.light.rig in ("sun", "overcast")) == (first.room.kind in ("garden", "street"))
         if first.light.rig == "lamp":
-            assert first.light.kelvin < 3300 and first.room.kelvin < 3900 and first.room.brightness < 0.3
+            assert first.light.kelvin < 3300 and first.room.kelvin < 3900 and first.room.brightness < 0.4
         outdoors = first.room.kind in ("garden", "street")
         assert first.room.kelvin == (first.light.kelvin if outdoors else first.light.fill_kelvin)
     assert set(rigs) == set(sessions.RIGS) and min(rigs.values()) > 30
