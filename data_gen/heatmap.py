@@ -14,7 +14,7 @@ def displacement(neutral: np.ndarray, expressive: np.ndarray, topology: Topology
 
     Args:
       neutral: (V, 3) mm, the identity at rest.
-      expressive: (V, 3) mm, the same identity under the pain action units alone, without distractors.
+      expressive: (V, 3) mm, the same identity under the pain action units alone.
 
     Returns:
       (V,) float32 in 0..1; zero off the skin: eyeballs, teeth and the mouth's inside do not act.

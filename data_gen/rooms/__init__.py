@@ -10,10 +10,12 @@ import numpy as np
 import scipy.fft
 import scipy.ndimage
 
-from data_gen.lighting import color_of
+from data_gen.lighting import LUMINANCE, color_of
+from data_gen.rooms import indoors, outdoors
 from data_gen.rooms.stage import AZIMUTH, DENSITY, ELEVATION, Stage
 from data_gen.scene import Room, View, stream
 
+PAINTERS = {**indoors.PAINTERS, **outdoors.PAINTERS}
 MIDDLE = 0.40  # median light of a room of brightness 1; white is 1
 WORKING_SIZE = 256  # pixels a side of the picture that is enlarged: nothing in it is sharp
 
@@ -31,16 +33,13 @@ def panorama(identity_seed: int, room: Room) -> Panorama:
     Raises:
       ValueError: if there is no such kind of room.
     """
-    from data_gen.rooms import indoors, outdoors
-
-    painters = {**indoors.PAINTERS, **outdoors.PAINTERS}
-    if room.kind not in painters:
-        raise ValueError(f"room is {room.kind!r}; expected one of {', '.join(painters)}.")
+    if room.kind not in PAINTERS:
+        raise ValueError(f"room is {room.kind!r}; expected one of {', '.join(PAINTERS)}.")
     rng = stream(identity_seed, "panorama")
     stage = Stage(rng, room.turn)
-    painters[room.kind](stage)
+    PAINTERS[room.kind](stage)
     reflected = stage.color * color_of(room.kelvin).astype(np.float32)
-    luminance = reflected @ np.array([0.21, 0.72, 0.07], np.float32)
+    luminance = reflected @ np.array(LUMINANCE, np.float32)
     light = reflected * np.float32(MIDDLE * room.brightness / np.median(luminance))
     # what shines itself does not get darker with the room, but a camera that exposes for a dim room sees it brighter
     light += stage.glow * np.float32(room.brightness**0.4)

@@ -97,6 +97,10 @@ def test_all_cameras_stay_on_the_panorama():
     assert azimuth <= stage.AZIMUTH and elevation <= stage.ELEVATION
 
 
+def test_every_room_of_a_session_can_be_painted():
+    assert set(rooms.PAINTERS) == set(ROOMS)
+
+
 def test_an_unknown_room_is_refused():
     with pytest.raises(ValueError, match="room is 'dungeon'; expected one of hospital_room"):
         rooms.panorama(0, room("dungeon"))
