@@ -14,7 +14,8 @@ def lips(identity: Identity, layers: Layers, ground: SkinGround, own: Tone, old:
     face, index = ground.face, ground.regions["lip"].index
     points, inside, upper = face.points[index], face.lips[index], face.upper_lip[index]
     uneven = noise(rng, points, 5.0)
-    lip = smoothstep(-0.7, 1.1, inside + 0.22 * uneven)
+    corner = face.landmarks[54, 0]
+    lip = smoothstep(-0.7, 1.1, inside + 0.22 * uneven) * smoothstep(corner + 1, corner - 6, np.abs(points[:, 0]))
     strength = (0.60 if male else 0.90) * rng.uniform(0.75, 1.25) * (1 - 0.35 * old)
     if not male and rng.random() < 0.25:
         strength += rng.uniform(0.2, 0.7)  # lipstick

@@ -125,7 +125,7 @@ def _drawn(rng: np.random.Generator, patch: Patch, furrows: Sequence[Furrow]) ->
         depth = depth * (1 + 0.25 * _wander(rng, s))
         below, above = f.bulges
         rise = np.where(u < 0, below, above) * np.exp(-(((np.abs(u) - 2.3) / 1.25) ** 2))
-        height[near] += depth * (rise - np.exp(-1.2 * np.sqrt(u * u + 0.04)))
+        height[near] += depth * (rise - np.exp(-1.2 * np.sqrt(u * u + 0.10)))
         dark[near] += depth / (1 + 0.6 * depth) * np.exp(-1.6 * np.abs(u))  # the deepest furrows are not black
     return height, dark
 
