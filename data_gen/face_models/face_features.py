@@ -11,6 +11,8 @@ import scipy.ndimage
 
 CELL = 0.5  # mm
 LID_PLACES = np.linspace(0, 1, 9)  # fractions of the way from the right to the left corner of an eye's opening
+LID_POINTS = 16  # places on the upper margin, both corners included, then on the lower one
+LEAST_EYE = 40.0  # mm^2 of eyeball that an open eye shows at least
 PARTED, LIP_DEPTH = 9.0, 12.0  # mm: what lies so much behind what is so near above or below, is behind the lips
 LIP_HEIGHT, HALF_MOUTH = 6.0, 45.0  # mm within which the other lip is looked for, and the mouth's corner
 CREASE = 0.4  # mm that the line between the lips lies behind both of them; less is a corner
@@ -63,11 +65,11 @@ class _FrontView:
         self._eyes = self._depth(head.vertices, head.eyes)
 
     def openings(self) -> tuple[np.ndarray, np.ndarray]:
-        """(16, 3) of the right and the left eye: upper margin with both corners, then lower."""
+        """(LID_POINTS, 3) of the right and the left eye: upper margin with both corners, then lower."""
         label, count = scipy.ndimage.label(self._eyes > self._skin)
         sizes = scipy.ndimage.sum_labels(np.ones_like(label), label, np.arange(1, count + 1)) * CELL**2
         places = scipy.ndimage.center_of_mass(np.ones_like(label), label, np.arange(1, count + 1))
-        large = sorted((k for k in range(count) if sizes[k] > 40), key=lambda k: places[k][0])
+        large = sorted((k for k in range(count) if sizes[k] > LEAST_EYE), key=lambda k: places[k][0])
         if len(large) != 2:
             raise ValueError(
                 f"{len(large)} eye openings are seen from the front; expected 2. The head must look along +z with "

@@ -17,7 +17,7 @@ import numpy as np
 from data_gen.face_models import MATERIALS, Topology, flame_file, flame_marks, flame_mouth, flame_parts, ict_groups
 from data_gen.face_models.correspondence import Surface, normals, register, similarity
 from data_gen.face_models.deformation_transfer import Transfer
-from data_gen.face_models.face_features import Head, features
+from data_gen.face_models.face_features import LID_POINTS, Head, features
 from data_gen.face_models.flame_lashes import Lashes
 from data_gen.face_models.flame_lids import Lids
 from data_gen.face_models.ict import IctFace
@@ -27,8 +27,9 @@ from data_gen.scene import Identity, stream
 
 VERSION = 1  # part of the cache's name: raise it when correspondence or transfer compute something else
 MM = 1000.0  # the files are in metres
-MODES = 100  # of the 300 of identity: the rest move the skin by less than the scans' noise
-NOT_IN_MARKUP = {"sulcus", "chin"} | {f"{side} lid {k}" for side in ("left", "right") for k in range(16)}  # features
+MODES = 100  # of the 300 of identity, those of largest variance: as many as is common (DECA, Feng et al. 2021)
+# Features of the geometry that the markup does not have, or less exactly.
+NOT_IN_MARKUP = {"sulcus", "chin"} | {f"{side} lid {k}" for side in ("left", "right") for k in range(LID_POINTS)}
 EYES = {"R": slice(36, 42), "L": slice(42, 48)}  # points of the markup
 MODE_LIMIT = 2.0  # identity coefficients are drawn from N(0, 1) within this many standard deviations: no monsters
 
@@ -61,7 +62,7 @@ class FlameFace:
         skin = parts.faces[parts.materials == MATERIALS.index("skin")]
         self._lids, self._lashes = {}, {}
         for side, name, ball in zip("LR", ("left", "right"), parts.eyes, strict=True):
-            margin = np.stack([found[f"{name} lid {k}"] for k in range(16)])
+            margin = np.stack([found[f"{name} lid {k}"] for k in range(LID_POINTS)])
             self._lids[side] = Lids(self._average, skin, margin, ball)
             self._lashes[side] = Lashes(self._average, self._lids[side].upper_edge, 1 if side == "L" else -1)
         landmarks = np.empty(68, np.int32)

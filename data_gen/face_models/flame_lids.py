@@ -15,7 +15,7 @@ import scipy.sparse.linalg
 import scipy.spatial
 
 from data_gen.face_models.correspondence import normals
-from data_gen.face_models.face_features import LID_PLACES
+from data_gen.face_models.face_features import LID_PLACES, LID_POINTS
 
 AWAY = 0.5  # mm^2 added to the squared distance from the opening's outline, so that its margin takes no detours
 AROUND = 19.0  # mm from the middle of the eye's opening to where the skin no longer follows
@@ -23,7 +23,9 @@ LEAST_OPENING = 0.2  # of the opening at rest, whatever narrows the eye but the 
 FOLLOWED = np.array([0.0, 1.0, 0.6])  # of the way to the other margin; margins are not equally thick nor equally deep
 CORNER = 3.0  # mm of opening at rest below which a place belongs to a corner
 OVERLAP = 0.3  # mm that the closed upper margin sinks below the lower
+INSIDE = 4.0  # mm from the eyeball within which skin that faces it is the inside of a lid, and not the brow
 CONTACT = 0.1  # mm that the inside of the lids keeps from the eyeball
+DEEP = 1.0  # mm inside the eyeball: what lies deeper at rest belongs to a pocket behind the lids
 CLEARANCE = 0.35  # mm between eyeball and lid, so that neither pierces the other between vertices
 
 
@@ -49,14 +51,16 @@ class Lids:
         ends = [near[np.linalg.norm(template[near] - margin[k], axis=1).argmin()] for k in (0, last)]
         self.upper_edge = _path(template, edges, ends, margin[: last + 1])
         self.upper = self.upper_edge[1:-1]
-        self.lower = _path(template, edges, ends, margin[[0, *range(last + 1, len(margin)), last]])
+        self.lower = _path(template, edges, ends, margin[[0, *range(last + 1, LID_POINTS), last]])
         self._across = margin[last] - margin[0]
         self._across /= np.linalg.norm(self._across)
         self.moved, self._carry = _harmonic(skin, near, self.upper, self.lower)
         centre = _centre(template[ball])
-        outside = ((template - centre) * normals(template, skin)).sum(1) > 0
-        self._lifted, self._pressed = near[outside[near]], near[~outside[near]]
-        self._at_rest = np.linalg.norm(template[self._lifted] - centre, axis=1)
+        away, distance, radius = self._from_ball(template[near] - centre)
+        outside = (away * normals(template, skin)[near]).sum(1) > 0
+        above = outside & (distance > radius - DEEP)
+        self._lifted, self._clearance = near[above], np.clip((distance - radius)[above], CONTACT, CLEARANCE)
+        self._pressed = near[~outside & (distance < radius + INSIDE)]
 
     def nearest(self, places: np.ndarray) -> np.ndarray:
         """(6,) vertices of the margins next to the six points of an eye in the 68-point markup, which go around it
@@ -96,7 +100,7 @@ class Lids:
         centre = _centre(points[self._ball])
         size = np.ptp(points[self._ball, 0]) / self._profile[2]
         away, distance, ball = self._from_ball(points[self._lifted] - centre)
-        least = np.minimum(size * ball + CLEARANCE, size * self._at_rest)  # what lies deeper at rest may stay there
+        least = size * ball + self._clearance
         points[self._lifted] = centre + away * np.maximum(1.0, least / distance)[:, None]
         # The inside of the lids lies on the ball: no gap at the corners.
         away, distance, ball = self._from_ball(points[self._pressed] - centre)

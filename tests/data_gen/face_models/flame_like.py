@@ -17,8 +17,8 @@ from data_gen.face_models import ict_convert
 from data_gen.face_models.ict import LANDMARKS
 from data_gen.face_models.ict_atlas import EYE_SOCKETS, MOUTH_SOCKET, SCLERAS
 
-VERTICES = 3931  # of the skin, as FLAME has
-LIDS, LIPS = 0.75, 0.45  # cm around eyes and mouth where the source's edge loops stay as they are, as FLAME has some
+VERTICES = 4400  # of the skin; FLAME has 3931, spread more evenly
+LIDS, LIPS = 1.05, 0.45  # cm around eyes and mouth where the source's edge loops stay as they are, as FLAME has some
 METRES = 0.01  # the source is in centimetres
 TURN = np.array([[1, 0, 0], [0, np.cos(0.1), -np.sin(0.1)], [0, np.sin(0.1), np.cos(0.1)]])
 WARP = METRES * TURN @ np.diag([1.06, 0.97, 1.03])
