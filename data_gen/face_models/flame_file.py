@@ -26,7 +26,7 @@ EMBEDDING_FILE = "flame_static_embedding.pkl"
 HOW_TO_GET = (
     "Register at https://flame.is.tue.mpg.de, download 'FLAME 2023 Open' or 'FLAME 2020', unpack it, and set the "
     "environment variable PAINJAX_FLAME_FILE to the model's file (such as flame2023_Open.pkl or generic_model.pkl) or "
-    "to the folder that holds it. FLAME's licence does not let anybody pass the files on."
+    "to the folder that holds it. Most releases must not be passed on, which is why they do not come with PainJAX."
 )
 
 
