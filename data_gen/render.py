@@ -44,11 +44,13 @@ class Pose:
       vertices: (V, 3) float32 mm, clothes standing off the skin.
       normals: (V, 3) float32 unit.
       wrinkles: (V, 2) float32 0..1.
+      sphere: (3,) middle and radius in mm of a ball around all of it.
     """
 
     vertices: np.ndarray
     normals: np.ndarray
     wrinkles: np.ndarray
+    sphere: tuple[np.ndarray, float]
 
 
 class Renderer:
@@ -146,7 +148,7 @@ class Renderer:
     def set_texture(self, texture: Texture) -> None:
         """Uploads the look of an identity; it stays until the next call."""
         gl = self._gl
-        self._platform.make_current()
+        self._make_current()
         size = len(texture.albedo)
         roughness = np.full((size, size), 140, np.uint8) if texture.roughness is None else texture.roughness
         surface = np.full((size, size, 4), (128, 128, 255, 255), np.uint8)
@@ -177,10 +179,9 @@ class Renderer:
           vertices: (V, 3) mm.
           wrinkles: (V, 2) 0..1, how deep the two sets of expression wrinkles are at each vertex; None: no wrinkles.
         """
-        vertices = vertices if self._displacement is None else vertices + self._displacement
-        vertices = np.asarray(vertices, np.float32)
+        vertices = np.array(vertices if self._displacement is None else vertices + self._displacement, np.float32)
         depths = np.zeros((len(vertices), 2), np.float32) if wrinkles is None else np.asarray(wrinkles, np.float32)
-        return Pose(vertices, self._normals(vertices), depths)
+        return Pose(vertices, self._normals(vertices), depths, shadow.ball(vertices))
 
     @egl.explained
     def color(
@@ -277,7 +278,7 @@ class Renderer:
         """Makes the context current and uploads the face, where the GPU holds another."""
         if camera.size != self.size:
             raise ValueError(f"camera is for {camera.size} pixels; expected {self.size}, the size of this renderer.")
-        self._platform.make_current()
+        self._make_current()
         if face is not self._posed:
             moving = np.concatenate([face.vertices, face.normals, face.wrinkles], 1)[self._corner_vertex]  # [C, 8]
             gl_objects.update(self._gl, self._moving, moving)
@@ -285,9 +286,14 @@ class Renderer:
             self._posed, self._shadow = face, None
         return self._gl
 
+    def _make_current(self) -> None:
+        if self._platform is None:
+            raise RuntimeError("This renderer is closed; make another one.")
+        self._platform.make_current()
+
     def _cast(self, towards_light: np.ndarray) -> np.ndarray:
         """Draws the shadow map, unless it is there; (4, 4) from the world to 0..1 in it."""
-        gl, matrix = self._gl, shadow.world_to_clip(towards_light, self._posed.vertices)
+        gl, matrix = self._gl, shadow.world_to_clip(towards_light, *self._posed.sphere)
         if self._shadow is None or not np.array_equal(self._shadow, towards_light):
             gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, self._shadow_target)
             gl.glUseProgram(self._shadow_program)
@@ -350,7 +356,7 @@ class Renderer:
           (size, size) greatest z of the surface over each cell, row 0 at y = 1; -2 where there is none.
         """
         gl = self._gl
-        self._platform.make_current()
+        self._make_current()
         gl_objects.update(gl, self._positions, points)
         gl_objects.update(gl, self._values, points[:, 2])
         self._posed = None

@@ -55,6 +55,24 @@ float peak(float n_h, float a2) { // GGX distribution of normals
     return a2 / (PI * d * d);
 }
 
+// A soft box, mirrored in what is wet: what makes eyes look alive. It stands nearer to the camera than the key light,
+// whose mirror image most often lies behind the upper lid.
+float catchlight(vec3 mirrored, vec3 l) {
+    vec3 right = normalize(vec3(l.z, 0.0, -l.x) + vec3(1e-4, 0.0, 0.0)), up = cross(l, right);
+    vec2 off = abs(vec2(dot(mirrored, right), dot(mirrored, up)));
+    return step(0.0, dot(mirrored, l)) * (1.0 - smoothstep(0.15, 0.21, max(off.x, off.y)));
+}
+
+// How much the upper lid shades what lies behind it: the surface a little above, as the camera sees it, is nearer.
+float lid(ivec2 here, float depth) {
+    float shade = 0.0, samples = 1.0 / (spread_mm * depth); // per mm
+    for (int i = 1; i < 4; ++i) {
+        float above = texelFetch(shape_samples, here + ivec2(0, int(float(i) * samples + 0.5)), 0).w * FAR_MM;
+        shade += clamp((depth - above - 0.4) * 0.8, 0.0, 1.0);
+    }
+    return shade / 3.0;
+}
+
 void main() {
     ivec2 here = ivec2(gl_FragCoord.xy);
     vec4 mapped = texelFetch(texture_samples, here, 0), shape = texelFetch(shape_samples, here, 0);
@@ -87,6 +105,8 @@ void main() {
     smooth_n = normalize(smooth_n + along * (0.4 * relief + 0.7 * fold));
     float facing = dot(n, to_eye), n_v = clamp(facing, 0.05, 1.0);
 
+    float wet = (1.0 - smoothstep(0.0, 0.1, skin)) * (1.0 - smoothstep(0.22, 0.34, roughness)); // eyes alone
+    lit *= 1.0 - 0.75 * wet * lid(here, depth);
     vec3 wrap = skin * vec3(0.30, 0.10, 0.05), wrapped = 1.0 / ((1.0 + wrap) * (1.0 + wrap));
     float alpha = roughness * roughness, a2 = alpha * alpha, k = 0.5 * alpha;
     float masked = 0.25 / (n_v * (1.0 - k) + k);
@@ -104,8 +124,12 @@ void main() {
         float m = 1.0 - (1.0 + l_v) * h, m2 = m * m, fresnel = 0.028 + 0.5 * m2 * m2 * m;
         float lobes = peak(n_h, a2);
         if (i == 0) lobes = mix(lobes, peak(n_h, 0.0625 * a2), 0.15); // the oily film
+        lobes *= 1.0 - wet * float(i == 0);
         gloss += light_color[i] * (lobes * masked / (n_l * (1.0 - k) + k) * fresnel * n_l * lit[i]);
     }
+    vec3 mirror = 2.0 * facing * n - to_eye;
+    float box = catchlight(mirror, normalize(light_direction[0] + 1.3 * to_eye));
+    gloss += (light_color[0] + ambient_up) * (wet * (1.1 - 3.0 * roughness) * box * mix(0.4, 1.0, lit.x));
 
     float open = clamp(lit.w, 0.0, 1.0), root = sqrt(open);
     vec3 occlusion = vec3(mix(open, root * sqrt(root), skin), open, open); // creases glow red, not grey
@@ -113,7 +137,7 @@ void main() {
     // at grazing angles the room mirrors in the skin's film
     float grazing = 1.0 - n_v, rim = grazing * grazing;
     rim = (0.028 + rim * rim * grazing * 0.25) * (1.0 - roughness) * open * open;
-    vec3 mirrored = mix(0.2 * ambient_down, ambient_up, smoothstep(-0.6, 0.6, 2.0 * facing * n.y - to_eye.y));
+    vec3 mirrored = mix(0.2 * ambient_down, ambient_up, smoothstep(-0.6, 0.6, mirror.y));
     vec3 linear = exposure * (albedo * (diffuse + ambient) + gloss + mirrored * rim);
 
     color = vec4(developed(linear), 1.0);

@@ -38,7 +38,7 @@ float unshadowed(vec3 position, vec3 n) {
 
 CLIP_TO_MAP = np.array([[0.5, 0, 0, 0.5], [0, 0.5, 0, 0.5], [0, 0, 0.5, 0.5], [0, 0, 0, 1]])
 CELL_MM = 5.0
-MARGIN_MM = 25.0  # hair around the head
+HAIR_MM = 25.0  # how far it stands off the head
 
 
 def casters(topology: Topology) -> np.ndarray:
@@ -59,19 +59,25 @@ def casters(topology: Topology) -> np.ndarray:
     return faces[(faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])]
 
 
-def world_to_clip(towards_light: np.ndarray, vertices: np.ndarray) -> np.ndarray:
-    """(4, 4) parallel projection from a light that holds a whole head, in a frame of clip space -1..1.
+def ball(vertices: np.ndarray) -> tuple[np.ndarray, float]:
+    """Middle (3,) and radius of a ball around (V, 3) vertices and the hair on them, mm."""
+    middle = (vertices.max(0) + vertices.min(0)) / 2
+    x, y, z = (vertices - middle).T
+    return middle.astype(np.float64), float(np.sqrt((x * x + y * y + z * z).max())) + HAIR_MM
+
+
+def world_to_clip(towards_light: np.ndarray, middle: np.ndarray, radius: float) -> np.ndarray:
+    """(4, 4) parallel projection of a ball, as the light sees it, to -1..1.
 
     Args:
       towards_light: (3,) unit.
-      vertices: (V, 3) mm.
+      middle: (3,) mm.
+      radius: mm.
     """
     right = np.cross((0.0, 1.0, 0.0) if abs(towards_light[1]) < 0.9 else (1.0, 0.0, 0.0), towards_light)
     right /= np.linalg.norm(right)
     rotation = np.stack([right, np.cross(towards_light, right), towards_light])
-    center = (vertices.max(0) + vertices.min(0)) / 2
-    radius = np.sqrt(((vertices - center) ** 2).sum(1).max()) + MARGIN_MM
     scaled = np.diag([1.0, 1.0, -1.0]) @ rotation / radius  # depth grows away from the light
     matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = scaled, -scaled @ center
+    matrix[:3, :3], matrix[:3, 3] = scaled, -scaled @ middle
     return matrix

@@ -203,6 +203,67 @@ def test_visibility_is_what_the_shape_hides():
     assert seen[0, 0] + seen[0, 2] > 0.85  # a far corner sees the zenith
 
 
+def test_what_stands_in_the_key_light_casts_a_shadow_with_soft_edges():
+    """A square 60 mm before a grid, lit from the left: its shadow lies where the light's direction puts it."""
+    side = np.linspace(-100, 100, 41, dtype=np.float32)
+    grid = np.stack([*np.meshgrid(side, side), np.zeros((41, 41), np.float32)], -1).reshape(-1, 3)
+    cell = (np.arange(40)[:, None] * 41 + np.arange(40)).reshape(-1, 1)
+    faces = np.concatenate([cell + (0, 1, 42), cell + (0, 42, 41)]).astype(np.int32)
+    square, more = sheet(60.0, 15.0)
+    vertices, faces = np.concatenate([grid, square]), np.concatenate([faces, more + len(grid)]).astype(np.int32)
+    uvs, materials = np.zeros((len(vertices), 2), np.float32), np.zeros(len(faces), np.int8)
+    topology = Topology(faces, uvs, faces, materials, np.zeros(68, np.int32), vertices)
+    picture = {}
+    with Renderer(topology, SIZE) as renderer:
+        renderer.set_texture(Texture(np.full((8, 8, 3), 180, np.uint8)))
+        for azimuth in (-45, 45):
+            light = scene.Light(key_azimuth=azimuth, key_elevation=0, key=1.5, fill=0.0, ambient=0.2, kelvin=5500)
+            picture[azimuth] = renderer.color(vertices, straight_camera(), light, BLUE).astype(float).mean(-1)
+    per_mm = SIZE / 2 / np.tan(np.radians(10)) / 1000
+    row, right, left = SIZE // 2, *(int(SIZE / 2 + s * 60 * per_mm) for s in (1, -1))
+    assert picture[-45][row, right] < 0.7 * picture[45][row, right]  # light from -x: the shadow at +60 mm
+    assert picture[45][row, left] < 0.7 * picture[-45][row, left]
+    assert picture[-45][row, left] == pytest.approx(picture[45][row, right], rel=0.1)
+    edge = picture[-45][row, right : right + int(30 * per_mm)]
+    assert (np.diff(edge) > -2).all() and np.diff(edge).max() < 0.6 * np.ptp(edge)  # fades over several pixels
+
+
+def test_painted_slopes_lean_the_surface_along_u_and_v():
+    """A slope along +u catches light from +x, one along +v light from +y: as a tilted plane would."""
+    corners, faces = sheet(0.0, 60.0)
+    with Renderer(flat_topology([(corners, faces)], ["skin"]), SIZE) as renderer:
+        for slope, light in (((230, 128), (60.0, 0.0)), ((128, 230), (0.0, 60.0))):
+            bright = {}
+            for sign in (1, -1):
+                texel = np.where(np.array(slope) == 128, 128, 128 + sign * (np.array(slope) - 128))
+                surface = np.zeros((8, 8, 3), np.uint8)
+                surface[..., :2] = texel
+                renderer.set_texture(
+                    Texture(np.full((8, 8, 3), 120, np.uint8), np.full((8, 8), 255, np.uint8), surface)
+                )
+                lamp = scene.Light(*light, key=1.0, fill=0.0, ambient=0.1, kelvin=5500)
+                bright[sign] = renderer.color(corners, straight_camera(), lamp, BLUE)[SIZE // 2, SIZE // 2].mean()
+            assert bright[1] > 1.5 * bright[-1]
+
+
+def test_a_pose_serves_all_views_and_gives_the_same_pixels(model, renderer, camera):
+    vertices = model.topology.template
+    other = vertices + np.float32(3.0)
+    pose, moved = renderer.pose(vertices), renderer.pose(other)
+    first = renderer.color(pose, camera, LIGHT, BLUE)
+    assert (renderer.color(moved, camera, LIGHT, BLUE) != first).any()
+    np.testing.assert_array_equal(renderer.color(pose, camera, LIGHT, BLUE), first)
+    np.testing.assert_array_equal(renderer.color(vertices, camera, LIGHT, BLUE), first)
+
+
+def test_a_closed_renderer_says_so(camera):
+    corners, faces = sheet(0.0, 50.0)
+    renderer = Renderer(flat_topology([(corners, faces)], ["skin"]), SIZE)
+    renderer.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        renderer.color(corners, camera, LIGHT, BLUE)
+
+
 _HASH = """
 import hashlib, numpy as np
 from data_gen import camera, face_models, plan, rooms, scene
