@@ -20,14 +20,20 @@ def paint_brows(identity: Identity, hair: Hair, face: Anatomy, color: np.ndarray
     male, age = GENDERS[identity.gender] == "male", identity.age
     sparse = {"east_asian": 0.85, "middle_eastern": 1.12, "south_asian": 1.08}.get(ETHNICITIES[identity.ethnicity], 1.0)
     half = (rng.uniform(4.0, 5.4) if male else rng.uniform(2.7, 4.2)) * sparse**0.5
-    dense = np.clip(rng.uniform(0.62, 0.92) * sparse * (1 - 0.3 * smoothstep(55.0, 85.0, np.float64(age))), 0, 0.95)
+    dense = np.clip(rng.uniform(0.76, 0.98) * sparse * (1 - 0.3 * smoothstep(55.0, 85.0, np.float64(age))), 0, 0.97)
     tail, arch = rng.uniform(0.9, 1.0), rng.normal(0.0, 0.7)
     x, y = np.abs(face.points[:, 0]), face.points[:, 1]
-    marks = (face.landmarks[22:27, :2] + face.landmarks[17:22, :2][::-1] * (-1, 1)) / 2  # of both sides, inner end first
+    marks = (
+        face.landmarks[22:27, :2] + face.landmarks[17:22, :2][::-1] * (-1, 1)
+    ) / 2  # of both sides, inner end first
     inner, outer = marks[0, 0] - OVERHANG_MM, marks[-1, 0]
     line = np.polynomial.Polynomial.fit(marks[:, 0], marks[:, 1] - 1.0, 2)
     near = np.flatnonzero(
-        (x > inner - 3) & (x < outer + 4) & (y > marks[:, 1].min() - 12) & (y < marks[:, 1].max() + 10) & (face.front > 0.05)
+        (x > inner - 3)
+        & (x < outer + 4)
+        & (y > marks[:, 1].min() - 12)
+        & (y < marks[:, 1].max() + 10)
+        & (face.front > 0.05)
     )
     x, y = x[near].astype(np.float64), y[near]
     length = face.brow_length
@@ -55,11 +61,11 @@ def paint_brows(identity: Identity, hair: Hair, face: Anatomy, color: np.ndarray
     body = smoothstep(-0.12, 0.45, reach) * smoothstep(-0.06, 0.16, place + 0.025 * stray)
     body *= smoothstep(1.04, 0.80, place + 0.02 * stray)
     strokes = smoothstep(-0.9, 0.8, lines + 0.5 * (body - 0.6))
-    opacity = dense * body * (0.30 + 0.70 * strokes)
+    opacity = dense * body * (0.38 + 0.62 * strokes)
     opacity = (opacity * np.interp(place, [0.0, 0.25, 1.0], [0.72, 1.0, 0.95]))[:, None].astype(np.float32)
     fair = float(smoothstep(0.03, 0.15, hair.color.mean()))
-    pigment = dataclasses.replace(hair, grey=0.45 * hair.grey, color=np.maximum(hair.color, (0.022, 0.016, 0.012)))
-    tint = (0.95 - 0.40 * fair) * hair_color(pigment, 0.4 * stray, 1.2 * stray)
+    pigment = dataclasses.replace(hair, grey=0.45 * hair.grey, color=np.maximum(hair.color, (0.018, 0.014, 0.011)))
+    tint = (0.55 - 0.12 * fair) * hair_color(pigment, 0.4 * stray, 1.2 * stray)
     out = color.copy()
     out[near] = color[near] * (1 - opacity) + tint * opacity
     return out

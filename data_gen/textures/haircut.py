@@ -46,18 +46,20 @@ class Haircut:
 
 
 CUTS = {
-    "buzz": Haircut(5, 4, 1.5, 1.0, forward=1.0, rise=0.8, nodes=3, wisps=3400, width=2.4),
+    "buzz": Haircut(5, 4, 1.5, 1.0, forward=1.0, rise=0.4, nodes=3, wisps=3400, width=2.0),
     "crop": Haircut(34, 13, 7, 3, forward=1.0, down=0.3, rise=0.30, nodes=5, wisps=2100, width=3.6),
     "fringe": Haircut(66, 40, 9, 6, forward=1.0, down=0.5, lateral=0.35, part=24.0, rise=0.1, nodes=7, wisps=1500),
     "side part": Haircut(70, 16, 13, 3, lateral=1.0, back=0.45, part=30.0, rise=0.14, nodes=6, wisps=1700),
     "swept back": Haircut(75, 20, 14, 3, back=1.0, down=0.3, rise=0.16, nodes=6, wisps=1700),
-    "quiff": Haircut(52, 11, 17, 2, back=0.8, down=0.3, rise=0.5, nodes=6, wisps=1900, width=4.5),
+    "quiff": Haircut(50, 11, 15, 2, back=0.8, down=0.3, rise=0.42, nodes=6, wisps=1900, width=4.5),
     "pixie": Haircut(78, 46, 12, 7, lateral=0.9, back=0.1, forward=0.3, part=26.0, rise=0.1, nodes=7, wisps=1500),
-    "bob": Haircut(215, 165, 12, 9, lateral=1.0, back=0.25, down=0.7, part=8.0, nodes=11, wisps=520, width=7.0, level=-92),
+    "bob": Haircut(
+        215, 165, 12, 9, lateral=1.0, back=0.25, down=0.7, part=8.0, nodes=11, wisps=520, width=7.0, level=-92
+    ),
     "long middle": Haircut(330, 270, 9, 6, lateral=1.0, back=0.5, down=0.7, part=0.0, nodes=12, wisps=440, width=7.5),
     "long side": Haircut(330, 270, 12, 8, lateral=1.0, back=0.45, down=0.7, part=24.0, nodes=12, wisps=440, width=7.5),
     "long back": Haircut(330, 260, 13, 7, back=1.0, down=0.5, rise=0.05, nodes=12, wisps=440, width=7.5),
-    "tied": Haircut(260, 200, 5, 3, tie=1.0, down=0.0, nodes=10, wisps=1300, width=5.5),
+    "tied": Haircut(260, 200, 5, 3, tie=1.0, down=0.0, nodes=9, wisps=1500, width=4.2),
     "curly short": Haircut(48, 28, 16, 10, forward=0.6, down=0.4, rise=0.35, wave=4.0, pitch=30, nodes=9, wisps=1300),
     "curly long": Haircut(
         260, 220, 15, 17, lateral=1.0, back=0.4, down=0.7, part=12.0, wave=7.0, pitch=42, nodes=18, wisps=420, width=8.0
@@ -67,7 +69,8 @@ CUTS = {
 }
 SHORT = {"crop": 4, "side part": 4, "swept back": 2, "quiff": 3, "buzz": 2.5, "fringe": 1.5, "curly short": 1}
 LONG = {
-    "long middle": 3, "long side": 3, "long back": 2, "bob": 3, "tied": 3.5, "curly long": 1.5, "pixie": 2, "fringe": 0.5,
+    "long middle": 3, "long side": 3, "long back": 2, "bob": 3, "tied": 3.5, "curly long": 1.5, "pixie": 2,
+    "fringe": 0.5,
 }  # fmt: skip
 COILY_MEN = {"coily short": 5, "buzz": 4, "afro": 1.2}
 COILY_WOMEN = {"afro": 3.5, "coily short": 2.5, "tied": 3, "curly long": 2.5, "long middle": 1.2, "bob": 1, "buzz": 0.5}

@@ -16,7 +16,7 @@ def inside_hairline(hair: Hair, landmarks: np.ndarray, points: np.ndarray) -> np
     knots = np.array(
         [
             (-200, ear_y - 62), (-48, ear_y - 58), (-40, ear_y - 42), (-33, ear_y + 6),
-            (-10, ear_y + 12), (-3, ear_y + 6), (2, ear_y - 14), (9, ear_y - 10), (17, ear_y + 16), (26, ear_y + 38),
+            (-10, ear_y + 12), (0, ear_y + 8), (6, ear_y - 12), (11, ear_y - 12), (17, ear_y + 16), (26, ear_y + 38),
             (36, hair.hairline - 11), (48, hair.hairline), (90, hair.hairline + 1),
         ]
     )  # fmt: skip
@@ -74,7 +74,7 @@ def paint_scalp(
     opacity *= (0.92 if hair.cut.top > 12 else 0.80) - 0.05 * np.clip(grain, -2, 2) * (hair.cut.top < 12)
     if hair.bald:
         opacity *= 1 - 0.3 * hair.bald
-    tint = 0.55 * hair_color(hair, 0.6 * grain, grain)
+    tint = 0.40 * hair_color(hair, 0.6 * grain, grain)
     out, total, height = color.copy(), np.zeros(len(color), np.float32), np.zeros(len(color), np.float32)
     shade = 1 - 0.22 * smoothstep(-14.0, 0.0, inside)[:, None] * (hair.cut.top > 12)  # hair overhangs its border
     out[near] = color[near] * shade * (1 - opacity[:, None]) + tint * opacity[:, None]

@@ -1,7 +1,7 @@
 """The shape of hair: wisps that leave the scalp, follow the flow of a haircut over the skull, hang down and gather.
 
-A wisp is a centre line of nodes, drawn as a ribbon that faces the camera. Each node rides on the scalp below it, so that
-hair follows the head's size and shape. Everything here is in adult mm (see `Anatomy`) until the end.
+A wisp is a centre line of nodes, drawn as a ribbon that faces the camera. Each node rides on the scalp below it, so
+that hair follows the head's size and shape. Everything here is in adult mm (see `Anatomy`) until the end.
 """
 
 import dataclasses
@@ -40,15 +40,17 @@ class Paths:
 def grow(identity: Identity, hair: Hair, face: Anatomy, skull: Skull) -> HairMesh | None:
     """The hair of an identity on a face model's template; None for the bald."""
     rng, cut = stream(identity.seed, "hair shape"), hair.cut
-    roots = skull.roots[: 3 * cut.wisps] + rng.normal(0, 0.8, (len(skull.roots[: 3 * cut.wisps]), 3))
+    roots = skull.roots + rng.normal(0, 0.8, skull.roots.shape)
     inside = inside_scalp(hair, face.landmarks, roots)
     grows = inside > (rng.uniform(-0.5, 1.0, len(roots))) * hair.soft
-    fringe = grows & (inside < 10) & (roots[:, 2] > 0)  # where skin would show between them, twice as many
-    grows &= np.cumsum(grows) <= cut.wisps
-    roots = roots[grows | fringe]
+    many = np.cumsum(grows) > cut.wisps
+    # where skin would show between them there are more, but those of long hair are short
+    extra = grows & many & (inside < (40 if cut.nodes >= 10 else 10)) & (roots[:, 2] > skull.center[2])
+    chosen = (grows & ~many) | extra
+    roots, extra = roots[chosen], extra[chosen]
     if len(roots) < 50:
         return None
-    paths = _trace(rng, hair, skull, roots, face.landmarks)
+    paths = _trace(rng, hair, skull, roots, extra, face.landmarks)
     _gather(rng, cut, roots, paths)
     paths.points[:, 1:] = scipy.ndimage.gaussian_filter1d(paths.points, 0.9, axis=1, mode="nearest")[:, 1:]
     _wave(rng, cut, roots, paths)
@@ -60,9 +62,9 @@ def grow(identity: Identity, hair: Hair, face: Anatomy, skull: Skull) -> HairMes
     fine = smoothstep(-2.0, 8.0, edge) * 0.45 + 0.55  # baby hairs along the hairline
     flying = rng.random(count) < 0.06
     width = cut.width * rng.uniform(0.7, 1.3, count) * fine * np.where(flying, 0.35, 1.0)
-    open_to_light = 1 - (0.58 if cut.top > 20 else 0.25) * (1 - paths.layer)
+    open_to_light = 1 - (0.45 if cut.top > 20 else 0.25) * (1 - paths.layer)
     column = rng.integers(0, VARIANTS, count) / VARIANTS
-    tone = np.exp(0.16 * rng.standard_normal(count) + 0.08 * noise(rng, roots_like(paths), 18.0))
+    tone = np.exp(0.09 * rng.standard_normal(count) + 0.05 * noise(rng, roots_like(paths), 18.0))
     return HairMesh(
         positions=(paths.points * face.scale + face.origin).astype(np.float32),
         normals=paths.normals.astype(np.float32),
@@ -72,7 +74,7 @@ def grow(identity: Identity, hair: Hair, face: Anatomy, skull: Skull) -> HairMes
         tone=tone.astype(np.float32),
         hangs=paths.hangs,
         binding=_binding(paths.below.reshape(-1, 3), skull, len(face.points)),
-        texture=_texture(hair),
+        texture=strand_colors(hair),
     )
 
 
@@ -81,17 +83,20 @@ def roots_like(paths: Paths) -> np.ndarray:
     return paths.below[:, 0]
 
 
-def _trace(rng: np.random.Generator, hair: Hair, skull: Skull, roots: np.ndarray, landmarks: np.ndarray) -> Paths:
+def _trace(
+    rng: np.random.Generator, hair: Hair, skull: Skull, roots: np.ndarray, extra: np.ndarray, landmarks: np.ndarray
+) -> Paths:
     cut, count = hair.cut, len(roots)
     high = smoothstep(30.0, 80.0, roots[:, 1] + 0.25 * (roots[:, 2] - skull.center[2]))
     length = (cut.sides + (cut.top - cut.sides) * high) * rng.uniform(0.72, 1.12, count)
     length *= 1 - 0.5 * smoothstep(-10.0, -50.0, roots[:, 1]) * (cut.nodes < 10)  # tapered nape
+    length = np.where(extra, np.minimum(length, 75.0), length)
     step = (length / ((cut.nodes - 1) * SUBSTEPS))[:, None]
     layer = rng.random(count) ** 0.8
     side = np.sign(roots[:, 0] - (cut.part or 0.0) + rng.normal(0, 1.0, count))
     whorl = skull.surface((skull.center + np.array([0.12 * np.sign(cut.part or 1.0), 1.0, -0.45]))[None])[0]
     knot = skull.surface((skull.center + np.array([0.0, 0.35, -1.0]))[None])[0]
-    rise = cut.rise * (1.0 if cut.away else (0.2 + 0.8 * high[:, None]))
+    rise = cut.rise * (1.0 if cut.away else (0.15 + 0.85 * smoothstep(55.0, 95.0, roots[:, 1])[:, None]))
     own = 0.10 * rng.standard_normal((count, 3))
     ear_y = landmarks[[0, 16], 1].mean()
 
@@ -212,7 +217,9 @@ def _trim(rng: np.random.Generator, cut: Haircut, paths: Paths, landmarks: np.nd
     low = y < landmarks[17:27, 1].max() + BROW_CLEARANCE + 3.0 * rng.random((len(y), 1))
     bad = low & (z > 5) & ((np.abs(x) < 62) | (z > 26)) & (y > -140)
     bad |= y < cut.level + 10.0 * rng.standard_normal((len(y), 1)) * (y < 0)
-    bad |= (np.linalg.norm(paths.points - paths.points[:, -1:], axis=-1) < 2.0) & (np.arange(y.shape[1]) < y.shape[1] - 1)
+    bad |= (np.linalg.norm(paths.points - paths.points[:, -1:], axis=-1) < 2.0) & (
+        np.arange(y.shape[1]) < y.shape[1] - 1
+    )
     nodes = y.shape[1]
     first = np.where(bad.any(1), bad.argmax(1), nodes)
     keep = first > 1
@@ -230,7 +237,8 @@ def _trim(rng: np.random.Generator, cut: Haircut, paths: Paths, landmarks: np.nd
     return Paths(*(cut_off(v) for v in (paths.points, paths.below, paths.normals)), hangs, paths.layer[keep])
 
 
-def _texture(hair: Hair) -> np.ndarray:
+def strand_colors(hair: Hair) -> np.ndarray:
+    """(rows, columns, 4) linear colour and opacity of strands."""
     tone, opacity = strands(hair.cut.pattern)
     color = hair_color(hair, tone.ravel(), 1.3 * tone.ravel()[::-1]).reshape(*tone.shape, 3)
     return np.concatenate([color, opacity[..., None]], -1)

@@ -5,19 +5,16 @@ import dataclasses
 import numpy as np
 
 from data_gen.face_models import MATERIALS, FaceModel, Topology
-from data_gen.scene import Identity, stream
-from data_gen.textures import Texture, brows, hair, hairline, hairstyle, packing
+from data_gen.scene import Identity
+from data_gen.textures import HairMesh, Texture, beard, brows, clothes, hair, hairline, hairstyle, packing
 from data_gen.textures.anatomy import Anatomy, locate
 from data_gen.textures.atlas import Atlas, bake, vertex_normals
 from data_gen.textures.folds import Patch, patches
-from data_gen.textures.noise import noise, smoothstep
 from data_gen.textures.parts import parts
 from data_gen.textures.skin import skin
 from data_gen.textures.skin_ground import SkinGround
 from data_gen.textures.skull import Skull, skull
 from data_gen.textures.wrinkles import wrinkles
-
-CLOTH_MM = 3.0  # thickness of a collar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,17 +66,24 @@ def paint(identity: Identity, face_model: FaceModel, size: int) -> Texture:
     layers.height += rest.height
     layers.melanin += 0.5 * rest.dark
     layers.blood += 0.2 * rest.dark
+    layers.roughness += 0.25 * rest.dark  # no light glints at the bottom of a furrow
     color = layers.color()
     roughness, height = layers.roughness, layers.height
+    bearded, shaggy = beard.choose(identity, look), np.float32(0)
+    if bearded:
+        color, shaggy = beard.paint_beard(identity, bearded, face, color)
     color = brows.paint_brows(identity, look, face, color)
     color, hairy, strands = hairline.paint_scalp(identity, look, face, color)
+    hairy = np.maximum(hairy, shaggy)
     subsurface = 1 - hairy
     roughness = roughness * (1 - hairy) + 0.72 * hairy
     height = height * (1 - hairy) + strands
-    cloth, dress = clothes(identity, board, face)
-    color = color * (1 - cloth[:, None]) + dress * cloth[:, None]
-    roughness = roughness * (1 - cloth) + 0.95 * cloth
-    subsurface = subsurface * (1 - cloth)
+    worn = clothes.top(identity)
+    cloth = clothes.dress(identity, worn, face, board.bottom)
+    color = color * ((1 - cloth.opacity) * cloth.shade)[:, None] + cloth.color * cloth.opacity[:, None]
+    roughness = roughness * (1 - cloth.opacity) + 0.95 * cloth.opacity
+    height = height * (1 - cloth.opacity) + cloth.height * cloth.opacity
+    subsurface = subsurface * (1 - cloth.opacity)
 
     for mine, rgb, rough, soft in parts(identity, atlas, face, 0.6 * look.color):
         color[mine], roughness[mine], subsurface[mine], height[mine] = rgb, rough, soft, 0.0
@@ -90,33 +94,16 @@ def paint(identity: Identity, face_model: FaceModel, size: int) -> Texture:
         roughness=gloss,
         surface=packing.surface(atlas, height, subsurface),
         wrinkles=packing.wrinkles(atlas, board.wrinkles, full),
-        displacement=displacement(board),
-        hair=hairstyle.grow(identity, look, board.vertices, board.skull),
+        displacement=clothes.displacement(worn, board.vertices, board.vertex_is_skin, board.bottom),
+        hair=_grown(identity, look, bearded, board),
         exposure=float((0.30 / np.average(color[bare])) ** 0.25),
     )
 
 
-def clothes(identity: Identity, board: Canvas, face: Anatomy) -> tuple[np.ndarray, np.ndarray]:
-    """(P,) opacity and (P, 3) linear RGB of a plain top with a round collar."""
-    rng = stream(identity.seed, "clothes")
-    hue, strong = rng.uniform(0, 2 * np.pi), rng.uniform(0.0, 0.45)
-    tint = np.exp(rng.uniform(-3.2, -0.4)) * np.exp(strong * np.cos(hue + np.array([0.0, 2.1, 4.2])))
-    below = _below_collar(board, face, rng.uniform(-6, 6))
-    weave = 0.06 * noise(rng, face.points, 1.5) + 0.05 * noise(rng, face.points, 30.0)
-    seam = 1 - 0.35 * np.exp(-(((below - 7.0) / 0.8) ** 2))
-    opacity = smoothstep(-0.5, 0.5, below).astype(np.float32)
-    return opacity, (tint * (np.exp(weave) * seam)[:, None]).astype(np.float32)
-
-
-def displacement(board: Canvas) -> np.ndarray:
-    """(V, 3) mm: cloth stands off the neck, along the template's normals."""
-    face = board.vertices
-    away = CLOTH_MM * smoothstep(-1.0, 2.0, _below_collar(board, face, 0.0)) * board.vertex_is_skin
-    return (face.normals * away[:, None]).astype(np.float32)
-
-
-def _below_collar(board: Canvas, face: Anatomy, drop: float) -> np.ndarray:
-    """(P,) mm below the collar, which lies lower in front than at the back."""
-    chin = face.landmarks[8, 1]
-    middle = chin + 0.62 * (board.bottom - chin) - drop
-    return middle - 0.30 * np.clip(face.points[:, 2], -60, 60) - face.points[:, 1]
+def _grown(identity: Identity, look: hair.Hair, bearded: beard.Beard | None, board: Canvas) -> HairMesh | None:
+    """Hair and beard."""
+    mesh = hairstyle.grow(identity, look, board.vertices, board.skull)
+    if bearded is None:
+        return mesh
+    texture, nodes = hairstyle.strand_colors(look) if mesh is None else mesh.texture, look.cut.nodes
+    return beard.join(mesh, beard.grow(identity, bearded, board.topology, board.vertices, texture, nodes))

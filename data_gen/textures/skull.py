@@ -45,7 +45,9 @@ class Skull:
         radius, upward, around = _sample(self.radius, row, column, slopes=True)
         # r(elevation, azimuth): the normal leans against the slopes of the radius
         upward, around = upward * RINGS / np.pi / radius, around * SECTORS / (2 * np.pi) / radius
-        up = np.stack([-np.sin(elevation) * np.sin(azimuth), np.cos(elevation), -np.sin(elevation) * np.cos(azimuth)], -1)
+        up = np.stack(
+            [-np.sin(elevation) * np.sin(azimuth), np.cos(elevation), -np.sin(elevation) * np.cos(azimuth)], -1
+        )
         east = np.stack([np.cos(azimuth), np.zeros_like(azimuth), -np.sin(azimuth)], -1)
         around = around / np.maximum(np.cos(elevation), 0.2)
         normal = direction - upward[..., None] * up - around[..., None] * east
@@ -84,7 +86,8 @@ def skull(face: Anatomy, is_skin: np.ndarray, is_ear: np.ndarray) -> Skull:
     azimuth = ((np.arange(SECTORS) + 0.5) / SECTORS - 0.5) * 2 * np.pi
     ring = np.cos(elevation)[:, None]
     sphere = np.stack(
-        [ring * np.sin(azimuth), np.broadcast_to(np.sin(elevation)[:, None], (RINGS, SECTORS)), ring * np.cos(azimuth)], -1
+        [ring * np.sin(azimuth), np.broadcast_to(np.sin(elevation)[:, None], (RINGS, SECTORS)), ring * np.cos(azimuth)],
+        -1,
     )
     distance, near = scipy.spatial.cKDTree(offset / away[:, None]).query(sphere.reshape(-1, 3), k=10)
     weight = 1 / (distance**2 + 3e-3)
@@ -92,7 +95,9 @@ def skull(face: Anatomy, is_skin: np.ndarray, is_ear: np.ndarray) -> Skull:
     radius = scipy.ndimage.gaussian_filter(radius, 1.5, mode=("nearest", "wrap"))
 
     spread = np.unique(np.round(np.linspace(0, len(keep) - 1, CONTROLS)).astype(int))
-    found = Skull(center, radius, _girth(face.points[is_skin], center), face.points[keep[spread]], keep[spread], np.empty(0))
+    found = Skull(
+        center, radius, _girth(face.points[is_skin], center), face.points[keep[spread]], keep[spread], np.empty(0)
+    )
     index = np.arange(9000) + 0.5
     height, turn = 1 - 1.5 * index / 9000, np.pi * (1 + 5**0.5) * index  # Fibonacci lattice, from the top down
     lattice = np.stack([np.sqrt(1 - height**2) * np.sin(turn), height, np.sqrt(1 - height**2) * np.cos(turn)], -1)
