@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_gen.face_models import Topology, ict_atlas, ict_convert, ict_groups
+from data_gen.face_models import Topology, ageing, ict_atlas, ict_convert, ict_groups
 from data_gen.face_models.ict_lashes import Lashes
 from data_gen.face_models.ict_lids import Lids, sphere_centre
 from data_gen.face_models.ict_lips import Lips
@@ -23,7 +23,9 @@ from data_gen.rig import SHAPES
 from data_gen.scene import Identity, stream
 
 IRIS_RADIUS = 5.9  # mm
-MODE_LIMIT = 2.0  # identity coefficients are drawn from N(0, 1) within this many standard deviations: no monsters
+# No monsters: identity coefficients are drawn from N(0, 1) within this many standard deviations, and so that no
+# measurement of `ict_groups` lies further from its group's average either, for many small oddities add up.
+MODE_LIMIT = 2.0
 STILL = 1e-3  # mm: what a shape moves less, it does not move
 GAZE_DISTANCE = 1000.0  # mm; both eyes look at a point so far in front of the face
 
@@ -49,6 +51,7 @@ class IctFace:
         neutral, modes, shapes = _blend_basis(arrays)
         faces = faces.reshape(-1, 3).astype(np.int32)
         template = neutral[kept]
+        self._effect = ict_groups.measure(modes[:, list(LANDMARKS)].astype(np.float64))  # [100, measurements]
         self._steering = ict_groups.steering(modes[:, list(LANDMARKS)].astype(np.float64))
         self._modes = modes[:, kept].reshape(len(modes), -1)  # [100, 3 V]
         self._shapes = {}  # name -> rows that move, and their way
@@ -57,6 +60,7 @@ class IctFace:
             self._shapes[name] = rows, delta[kept[rows]]
         self._rest = functools.lru_cache(maxsize=16)(self._identity)
         skin = int((kept < ict_atlas.HEAD[1]).sum())
+        self._folds = ageing.fields(template[:skin], neutral[list(LANDMARKS)])  # of head and neck alone
         soft = int((kept < ict_atlas.MOUTH_SOCKET[1]).sum())
         self._lips = Lips(template, faces, index[list(LANDMARKS)], soft)
         self._lids, self._lashes = {}, []
@@ -105,7 +109,7 @@ class IctFace:
     @classmethod
     def from_files(cls, files: Mapping[str, Path]) -> "IctFace":
         """From OBJ name -> path for `ict_convert.SOURCE_FILES`, as TFDS's download manager gives; errors as `load`."""
-        return cls(ict_convert.load_cache(ict_convert.convert(files)))
+        return cls(ict_convert.load_sources(files))
 
     def neutral(self, identity: Identity) -> np.ndarray:
         """(V, 3) float32 mm: the face of this identity at rest."""
@@ -129,9 +133,13 @@ class IctFace:
     def coefficients(self, identity: Identity) -> np.ndarray:
         """(100,) float32: the average of the identity's group plus N(0, 1) within +-`MODE_LIMIT`."""
         rng = stream(identity.seed, "shape")
-        drawn = rng.standard_normal(ict_convert.IDENTITY_MODES)
-        while (wild := np.abs(drawn) > MODE_LIMIT).any():
-            drawn[wild] = rng.standard_normal(int(wild.sum()))
+        limit = MODE_LIMIT * np.sqrt((self._effect**2).sum(0))  # [measurements], mm
+        while True:
+            drawn = rng.standard_normal(ict_convert.IDENTITY_MODES)
+            while (wild := np.abs(drawn) > MODE_LIMIT).any():
+                drawn[wild] = rng.standard_normal(int(wild.sum()))
+            if (np.abs(np.einsum("m,mk->k", drawn, self._effect)) <= limit).all():
+                break
         average = np.einsum("mk,k->m", self._steering, ict_groups.deviations(identity))
         return (average + drawn).astype(np.float32)
 
@@ -140,6 +148,8 @@ class IctFace:
         # einsum and not @: BLAS rounds by the number of threads, and the same seed must give the same face
         offset = np.einsum("m,mi->i", self.coefficients(identity), self._modes).reshape(-1, 3)
         rest = self._average + offset
+        folds = np.einsum("k,kvi->vi", ageing.amounts(identity), self._folds)
+        rest[: len(folds)] += folds.astype(np.float32)
         rest.flags.writeable = False
         return rest
 

@@ -13,6 +13,8 @@ import hashlib
 import os
 import re
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -46,6 +48,10 @@ HOW_TO_GET = (
 )
 
 
+class DamagedCache(ValueError):
+    """A converted model that cannot be read; the message says how to get it back."""
+
+
 @dataclasses.dataclass(frozen=True)
 class IctArrays:
     """The converted source: V = 26,719 vertices in cm, F = 26,384 quads or triangles.
@@ -76,6 +82,7 @@ def find_sources(directory: Path) -> dict[str, Path]:
 
     Raises:
       FileNotFoundError: if the folder is not one of ICT-FaceKit, or lacks a file; the message names it.
+      ValueError: if it is of another version; the message says what differs.
     """
     for folder in (directory, directory / "FaceXModel"):
         if (folder / f"{NEUTRAL}.obj").is_file():
@@ -86,6 +93,13 @@ def find_sources(directory: Path) -> dict[str, Path]:
             f"{NEUTRAL}.obj. {HOW_TO_GET}"
         )
     missing = [name for name in SOURCE_FILES if not (folder / name).is_file()]
+    strange = sorted(path.name for path in folder.glob("*.obj") if path.name not in SOURCE_FILES)
+    if missing and strange:
+        raise ValueError(
+            f"{folder} is of another version of ICT-FaceKit: it has {strange[0]} ({len(strange)} OBJ files that "
+            f"ICT-FaceKit Light at commit {COMMIT[:8]} does not have) and lacks {missing[0]} ({len(missing)} that it "
+            f"has). {HOW_TO_GET}"
+        )
     if missing:
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise FileNotFoundError(
@@ -106,6 +120,11 @@ def newest_cache() -> Path | None:
     return found[-1] if found else None
 
 
+def cached(files: Mapping[str, Path]) -> Path:
+    """Where the converted model of these source files is or will be."""
+    return cache_folder() / f"ict-v{FORMAT}-{_key(files)}.npz"
+
+
 def convert(files: Mapping[str, Path], progress: bool = True) -> Path:
     """Converts the OBJ files unless that has been done, and returns the cached file.
 
@@ -117,7 +136,7 @@ def convert(files: Mapping[str, Path], progress: bool = True) -> Path:
       ValueError: if a file is damaged; the message names file and line.
       FileNotFoundError: if a file is missing.
     """
-    target = cache_folder() / f"ict-v{FORMAT}-{_key(files)}.npz"
+    target = cached(files)
     if target.exists():
         os.utime(target)  # the newest cache is the one last asked for
     else:
@@ -136,9 +155,36 @@ def convert(files: Mapping[str, Path], progress: bool = True) -> Path:
 
 
 def load_cache(path: Path) -> IctArrays:
-    """Reads a converted model."""
-    with np.load(path, allow_pickle=False) as stored:
-        return IctArrays(**{field.name: stored[field.name] for field in dataclasses.fields(IctArrays)})
+    """Reads a converted model.
+
+    Raises:
+      DamagedCache: if the file is cut short, corrupt or lacks an array.
+    """
+    try:
+        # opened here, for np.load leaves a file open that it cannot read
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = IctArrays(**{field.name: stored[field.name] for field in dataclasses.fields(IctArrays)})
+    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, OSError) as error:
+        raise DamagedCache(
+            f"{path} is damaged ({error}). Delete it and use the model again with PAINJAX_ICT_DIR set to the "
+            f"`FaceXModel` folder, from which it is made anew. {HOW_TO_GET}"
+        ) from error
+    expected = (len(SHAPES), len(arrays.neutral), 3)
+    if arrays.neutral.shape[1:] != (3,) or arrays.deltas.shape != expected:
+        raise DamagedCache(
+            f"{path} holds shapes of {arrays.deltas.shape} over vertices of {arrays.neutral.shape}; expected "
+            f"{expected}. Delete it and use the model again with PAINJAX_ICT_DIR set. {HOW_TO_GET}"
+        )
+    return arrays
+
+
+def load_sources(files: Mapping[str, Path], progress: bool = True) -> IctArrays:
+    """The model of some source files, from the cache where it is there and sound; arguments and errors as `convert`."""
+    try:
+        return load_cache(convert(files, progress))
+    except DamagedCache:
+        cached(files).unlink(missing_ok=True)
+        return load_cache(convert(files, progress))
 
 
 def read_sources(files: Mapping[str, Path], progress: bool = True) -> IctArrays:
@@ -181,8 +227,8 @@ def read_vertices(path: Path, count: int | None = None) -> np.ndarray:
         raise ValueError(_damage(path, text))
     if count is not None and lines != count:
         raise ValueError(
-            f"{path} has {lines} vertices; expected {count}, as in all of ICT-FaceKit Light. The file is damaged or "
-            f"cut short: download it again. {HOW_TO_GET}"
+            f"{path} has {lines} vertices; expected {count}, as in all of ICT-FaceKit Light at commit {COMMIT[:8]}. "
+            f"It is of another version, damaged or cut short: download it again. {HOW_TO_GET}"
         )
     return vertices.reshape(-1, 3)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from data_gen.face_models.ageing import FOLDS, pushed
 from data_gen.face_models.procedural_expression import lid_table, turn_lids
 from data_gen.face_models.procedural_identity import PARAMETERS, measurements
 from data_gen.face_models.procedural_mesh import EYE_OFFSETS
@@ -43,28 +44,8 @@ _STROKES = {
     "jaw width": ((54, -76, 14, 14, 18, 40, 0.5, 0, 0),),
     "temple": ((66, 16, 44, 12, 18, 20, 0.8, 0, 0.5),),
     "under chin": ((0, -116, 54, 26, 9, 22, 0, -0.8, 0), (0, -126, 38, 24, 14, 16, 0, -0.2, 0.9)),
-    "sag": (  # jowls, dropped cheeks, an emptied cheekbone, the band under the chin
-        (33, -92, 62, 10, 10, 16, 0.7, -0.8, 0.3),
-        (38, -52, 70, 12, 12, 18, 0.2, -0.9, 0.0),
-        (46, -32, 68, 12, 9, 18, 0, -0.4, -0.7),
-        (0, -128, 38, 7, 14, 12, 0, -0.2, 0.9),
-    ),
-    "nasolabial fold": (  # and the marionette line below the lips' corner
-        (23, -54, 84, 3.4, 11, 14, 0, 0, -0.8),
-        (29, -48, 79, 5, 10, 14, 0, -0.3, 0.6),
-        (28, -82, 77, 3.5, 7, 12, 0, 0, -0.5),
-    ),
-    "under eye": ((29, -16.5, 80, 12, 2.6, 14, 0, 0, -0.7), (30, -11.5, 81, 10, 2.6, 14, 0, -0.2, 0.45)),
+    **FOLDS,
 }
-
-
-def _strokes(p: np.ndarray, strokes) -> np.ndarray:
-    out = np.zeros_like(p)
-    for x, y, z, sx, sy, sz, dx, dy, dz in strokes:
-        for sign in (1, -1) if x else (1,):
-            w = np.exp(-0.5 * (((p - [sign * x, y, z]) / [sx, sy, sz]) ** 2).sum(-1))
-            out += w[:, None] * np.array([sign * dx, dy, dz])
-    return out
 
 
 def _field(p: np.ndarray, x=0.0, y=0.0, z=0.0) -> np.ndarray:
@@ -166,7 +147,7 @@ def _lid_tilt(p: np.ndarray) -> np.ndarray:
 def _lid_fold(p: np.ndarray) -> np.ndarray:
     """Fullness of the skin above the lid, per mm: fills the hollow under the brow and covers the inner corner."""
     strokes = ((33, 10.5, 78, 11, 3.6, 14, 0, -0.35, 0.8), (20, 6.5, 76, 5, 4.0, 14, 0, -0.35, 0.8))
-    return _strokes(p, strokes)
+    return pushed(p, strokes)
 
 
 class Identities:
@@ -192,7 +173,7 @@ class Identities:
         self._names, modes = [], []
         for name in PARAMETERS:
             if name in _FORMULAS or name in _STROKES:
-                field = _FORMULAS[name](self._base) if name in _FORMULAS else _strokes(self._base, _STROKES[name])
+                field = _FORMULAS[name](self._base) if name in _FORMULAS else pushed(self._base, _STROKES[name])
                 modes.append(free * field + rigid[0] * field[-2] + rigid[1] * field[-1])
                 self._names.append(name)
         balls = np.concatenate([parts["eye_left"], parts["eye_right"]])

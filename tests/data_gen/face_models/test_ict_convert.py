@@ -151,3 +151,38 @@ def test_an_interrupted_conversion_leaves_nothing(tiny_source, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         ict_convert.convert(ict_convert.find_sources(folder), progress=False)
     assert not list(ict_convert.cache_folder().iterdir())
+
+
+def test_a_damaged_cache_is_made_anew_from_the_source_and_named_without_it(tiny_source):
+    folder, _ = tiny_source
+    files = ict_convert.find_sources(folder)
+    path = ict_convert.convert(files, progress=False)
+    whole = ict_convert.load_cache(path)
+    sound = path.read_bytes()
+    broken = bytearray(sound)
+    broken[len(sound) // 2] ^= 0xFF
+    for damage in (sound[: len(sound) // 2], b"", b"no archive", bytes(broken)):
+        path.write_bytes(damage)
+        with pytest.raises(ict_convert.DamagedCache, match=rf"{path.name} is damaged.*PAINJAX_ICT_DIR"):
+            ict_convert.load_cache(path)
+        again = ict_convert.load_sources(files, progress=False)
+        np.testing.assert_array_equal(again.deltas, whole.deltas)
+        assert path.read_bytes() == sound
+
+
+def test_a_cache_of_other_arrays_is_refused(tiny_source):
+    path = ict_convert.convert(ict_convert.find_sources(tiny_source[0]), progress=False)
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    np.savez(path, **arrays | {"deltas": arrays["deltas"][:50]})
+    with pytest.raises(ict_convert.DamagedCache, match=r"\(50, 5, 3\).*expected \(157, 5, 3\)"):
+        ict_convert.load_cache(path)
+
+
+def test_another_version_is_refused_with_what_differs(tiny_source):
+    folder, _ = tiny_source
+    (folder / "mouthUpperUp_L.obj").rename(folder / "mouthUpperUpLeft.obj")
+    with pytest.raises(
+        ValueError, match=r"another version .*has mouthUpperUpLeft\.obj \(1 .*lacks mouthUpperUp_L\.obj"
+    ):
+        ict_convert.find_sources(folder)

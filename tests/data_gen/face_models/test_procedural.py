@@ -7,9 +7,9 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from data_gen import rig, scene
-from data_gen.face_models import MATERIALS, procedural_surface
+from data_gen.face_models import MATERIALS, anthropometry, procedural_surface
 from data_gen.face_models.procedural import ISLANDS, SKIN_BOTTOM, ProceduralFace
-from data_gen.face_models.procedural_identity import ETHNIC_MEANS, PARAMETERS, measurements
+from data_gen.face_models.procedural_identity import PARAMETERS, measurements
 
 SKIN, EYE = MATERIALS.index("skin"), MATERIALS.index("eye")
 PAIN = {
@@ -351,17 +351,17 @@ def test_measurements_follow_their_group(people):
     african = np.array([scene.ETHNICITIES[p.ethnicity] == "african" for p in people])
     age = np.array([p.age for p in people])
     for name in ("jaw width", "brow ridge", "neck width", "lower face"):
-        np.testing.assert_allclose(
-            drawn[name][male].mean() - drawn[name][~male].mean(), PARAMETERS[name][1], atol=0.3 * PARAMETERS[name][0]
-        )
-    others = np.mean([ETHNIC_MEANS[e].get("nose width", 0.0) for e in scene.ETHNICITIES if e != "african"])
-    expected = ETHNIC_MEANS["african"]["nose width"] - others
+        of_size = 0.01 * anthropometry.GENDER["head size"] * anthropometry.LENGTHS.get(name, 0.0)
+        apart = drawn[name][male].mean() - drawn[name][~male].mean()
+        np.testing.assert_allclose(apart, anthropometry.GENDER[name] - of_size, atol=0.3 * PARAMETERS[name])
+    others = np.mean([anthropometry.ETHNIC[e].get("nose width", 0.0) for e in scene.ETHNICITIES if e != "african"])
+    expected = anthropometry.ETHNIC["african"]["nose width"] - others
     np.testing.assert_allclose(
         drawn["nose width"][african].mean() - drawn["nose width"][~african].mean(), expected, atol=0.6
     )
     slope = np.polyfit(age, drawn["upper lip"], 1)[0] * 50
     assert slope < -0.8  # lips thin with age
-    assert np.ptp(drawn["nose skew"]) <= 4 * PARAMETERS["nose skew"][0]  # two deviations either way
+    assert np.ptp(drawn["nose skew"]) <= 4 * PARAMETERS["nose skew"]  # two deviations either way
 
 
 def test_measurements_reach_the_mesh(face, people):
