@@ -15,11 +15,12 @@ import os
 import sys
 import types
 from collections.abc import Container, Iterator, Sequence
+from pathlib import Path
 
 import tqdm
 
 from data_gen import camera as cameras
-from data_gen import face_models, lens, plan, record, rig, rooms
+from data_gen import face_models, finished, lens, plan, record, rig, rooms
 from data_gen.face_models import FaceModel
 from data_gen.generator_config import GeneratorConfig
 from data_gen.heatmap import displacement, visible_landmarks
@@ -29,7 +30,7 @@ from data_gen.textures import paint, wrinkle_depths
 
 
 def generate(
-    config: GeneratorConfig, identities: Sequence[int], workers: int | None = None
+    config: GeneratorConfig, identities: Sequence[int], workers: int | None = None, keep: Path | None = None
 ) -> Iterator[tuple[str, dict]]:
     """Yields (key, example) of all frames of the identities, in the same order whatever the number of workers.
 
@@ -37,6 +38,7 @@ def generate(
       config: what to generate.
       identities: indices of identities.
       workers: number of processes; None reads the environment's PAINJAX_WORKERS, default one per core.
+      keep: folder (`finished.folder`) where finished identities are kept, and taken from if they are there.
 
     Raises:
       ValueError: if PAINJAX_WORKERS is not a positive number.
@@ -48,7 +50,7 @@ def generate(
     )
     with bar, concurrent.futures.ProcessPoolExecutor(workers, context, _one_thread) as pool:
         with _no_main_module():
-            results = pool.map(functools.partial(identity_examples, config), identities)
+            results = pool.map(functools.partial(_kept_examples, config, keep), identities)
         try:
             for frames in results:
                 bar.update(len(frames))
@@ -88,6 +90,16 @@ def _one_thread() -> None:
     os.environ["LP_NUM_THREADS"] = "1"  # Mesa's rasteriser: the processes already fill the cores
 
 
+def _kept_examples(config: GeneratorConfig, keep: Path | None, index: int) -> finished.Frames:
+    if keep is None:
+        return identity_examples(config, index)
+    frames = finished.load(keep, index)
+    if frames is None:
+        frames = identity_examples(config, index)
+        finished.save(keep, index, frames)
+    return frames
+
+
 def identity_examples(config: GeneratorConfig, index: int) -> list[tuple[str, dict]]:
     """All frames of one identity: [(key, example)], in scene order."""
     return _examples(config, index, plan.example_seeds(config.dataset_seed, index, config.plan))
@@ -108,6 +120,24 @@ def regenerate(config: GeneratorConfig, seed: int) -> dict:
         raise ValueError(f"seed {seed} names a neutral reference, no example of its own; expected an example's.")
     ((_, example),) = _examples(dataclasses.replace(config, dataset_seed=dataset_seed), index, [int(seed)])
     return example
+
+
+def takes(config: GeneratorConfig, scenes: Sequence[Scene]) -> list[tuple[Scene, dict]]:
+    """Any scenes of one person, of a plan or made by hand, with their pictures (encoded) and what their pixels say.
+
+    Returns:
+      (scene, `image`, `heatmap`, `heatmap_frontal`, `mask`, `landmarks`, `landmarks_visible`, `distance_mm`), in order.
+
+    Raises:
+      ValueError: if the scenes are of several people.
+    """
+    people = {s.identity for s in scenes}
+    if len(people) != 1:
+        raise ValueError(f"scenes are of {len(people)} people; expected those of one.")
+    (person,) = people
+    model, renderer = _stage(config.face_model, config.image_size)
+    renderer.set_texture(paint(config.texture_backend, person, model, config.texture_size))
+    return list(_takes(config, person, model, renderer, scenes, {s.seed for s in scenes}))
 
 
 def _examples(config: GeneratorConfig, index: int, seeds: list[int]) -> list[tuple[str, dict]]:

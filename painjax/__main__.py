@@ -1,4 +1,5 @@
-"""The command `painjax` (also `python -m painjax`): train, evaluate, predict, report, import, export, bench, launch.
+"""The command `painjax` (also `python -m painjax`): train, evaluate, predict, report, import, export, bench, launch,
+gallery.
 
 Subcommands import their module when they run, so that `--help` and a mistyped flag answer at once. A mistake that the
 user can mend is one paragraph on stderr and exit status 2; `--debug` shows where it came from.
@@ -10,13 +11,13 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from absl import flags, logging
 
 import painjax
-from painjax import console
+from painjax import console, generator
 from painjax.errors import UserError
 
 DONE, SOME_FAILED, USER_MISTAKE, INTERRUPTED, STOPPED = 0, 1, 2, 130, 143  # as a shell reports SIGINT and SIGTERM
@@ -44,18 +45,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    words = generator.command_of(arguments)
+    if words is not None:
+        debug = "--debug" in arguments
+        rest = [argument for argument in arguments[len(words) :] if argument != "--debug"]
+        return _guarded(" ".join(words), debug, lambda: generator.run(words, rest) or DONE)
     options, overrides = _read(arguments)
     if not options.debug:
         _log_our_own_lines()
+    return _guarded(options.name, options.debug, lambda: options.command(options, overrides))
+
+
+def _guarded(name: str, debug: bool, command: Callable[[], int]) -> int:
+    """The command's exit status; a mistake that the user can mend is said in a paragraph, or raised when debugging."""
     try:
-        return options.command(options, overrides)
+        return command()
     except (UserError, OSError) as error:
-        if options.debug:
+        if debug:
             raise
-        print(f"painjax {options.name}: {_mistake(error)}", file=sys.stderr)
+        print(f"painjax {name}: {_mistake(error)}", file=sys.stderr)
         return USER_MISTAKE
     except KeyboardInterrupt:
-        if options.debug:
+        if debug:
             raise
         return INTERRUPTED
 
@@ -356,7 +367,11 @@ def _parser() -> argparse.ArgumentParser:
         "Measure images per second, beside PyTorch doing the same, taking turns.",
         "painjax bench infer --size=s --image_size=224 --batch_size=8",
     )
-    sub.add_argument("what", choices=("infer", "train"), help="predicting, or whole training steps")
+    sub.add_argument(
+        "what", choices=("infer", "train"),
+        help="predicting, or whole training steps; `painjax bench generate` measures the generator and has options of "
+        "its own",
+    )  # fmt: skip
     sub.add_argument("--size", default="s", help="of the encoder: ti, s, b, l, ... (default: s)")
     sub.add_argument("--image_size", type=int, default=224, metavar="S", help="side in pixels (default: 224)")
     sub.add_argument("--batch_size", type=int, default=8, metavar="B", help="default: 8")
@@ -383,6 +398,8 @@ def _parser() -> argparse.ArgumentParser:
         help="virtual CPU devices, or GPUs where there are, of each (default: 1)",
     )  # fmt: skip
     sub.add_argument("--port", type=int, metavar="P", help="of the coordinator (default: a free one)")
+
+    commands.add_parser("gallery", help="Draw contact sheets of what a configuration of the data set generates.")
 
     sub = command(
         doctor,

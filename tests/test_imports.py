@@ -67,7 +67,7 @@ LAYERS = [
     {"train", "predict", "report_plots", "model_card", "serving"},
     {"report", "stablehlo", "onnx_export", "huggingface_export"},
     {"export", "bench"},
-    {"console", "doctor", "launch"},
+    {"console", "doctor", "launch", "generator"},
     {"__main__"},
 ]
 

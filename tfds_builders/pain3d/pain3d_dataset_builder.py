@@ -3,12 +3,14 @@
 import dataclasses
 import logging
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import requests
 import tensorflow_datasets as tfds
 
+from data_gen import finished, preflight
 from data_gen.face_models import flame_file, ict_convert
 from data_gen.face_models.ict import IctFace
 from data_gen.generate import generate
@@ -18,6 +20,7 @@ from data_gen.record import GENERATOR_VERSION
 from data_gen.rig import OTHER_AUS
 from data_gen.scene import AGE_GROUPS, CELLS, ETHNICITIES, GENDERS, KINDS, SPLITS, split_of
 from data_gen.sessions import RIGS, ROOMS
+from data_gen.variants import VARIANTS, Variant
 from painjax.pspi import AU_NAMES
 
 
@@ -37,40 +40,14 @@ class Pain3dConfig(tfds.core.BuilderConfig):
             raise ValueError(f"identities is {self.identities!r}; expected a whole number from 1 to 2**24.")
 
 
-@dataclasses.dataclass(frozen=True)
-class Size:
-    """How large a variant is: number of identities, side of a frame in pixels, side of the UV atlas in texels."""
-
-    identities: int
-    pixels: int
-    texels: int
-    dataset_seed: int = 0
-    plan: str = "pain"
-
-
-# Data sets of one dataset seed have the same people: `distractors` and `clips` go with `full`, and split alike.
-SIZES = {
-    "tiny": Size(6, 64, 256, dataset_seed=2),  # this seed puts somebody into every split
-    "quick": Size(72, 112, 512),  # two of each age x gender x ethnicity cell
-    "full": Size(2500, 224, 1024),
-    "full_512": Size(2500, 512, 2048),
-    "distractors": Size(500, 224, 1024, plan="distractors"),
-    "distractors_tiny": Size(6, 64, 256, dataset_seed=2, plan="distractors"),
-    "clips": Size(250, 224, 1024, plan="clips"),
-    "clips_tiny": Size(6, 64, 256, dataset_seed=2, plan="clips"),
-}
-FACE_MODEL_SUFFIXES = {"procedural": "", "ict": "_ict", "flame": "_flame"}
-
-
-def _config(name: str, size: Size, face_model: str) -> Pain3dConfig:
-    frames = size.identities * frames_per_identity(size.plan)
+def _config(name: str, variant: Variant) -> Pain3dConfig:
+    generator = variant.generator
     return Pain3dConfig(
-        name=name + FACE_MODEL_SUFFIXES[face_model],
-        description=f"{frames:,} frames of {size.identities} identities ({size.plan}), {size.pixels} px, {face_model}.",
-        identities=size.identities,
-        generator=GeneratorConfig(
-            face_model, size.pixels, texture_size=size.texels, dataset_seed=size.dataset_seed, plan=size.plan
-        ),
+        name=name,
+        description=f"{variant.frames:,} frames of {variant.identities} identities ({generator.plan}), "
+        f"{generator.image_size} px, {generator.face_model}.",
+        identities=variant.identities,
+        generator=generator,
     )
 
 
@@ -83,7 +60,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         "configurations `distractors` and `clips`. The CHANGELOG beside this file has the rest.",
         "1.0.0": "First release: procedural and ICT-FaceKit heads, procedural textures.",
     }
-    BUILDER_CONFIGS = [_config(name, size, model) for model in FACE_MODEL_SUFFIXES for name, size in SIZES.items()]
+    BUILDER_CONFIGS = [_config(name, variant) for name, variant in VARIANTS.items()]
     DEFAULT_BUILDER_CONFIG_NAME = "quick"
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Only for the `_ict` and `_flame` configurations, and only without internet: put the folder `FaceXModel` of "
@@ -94,6 +71,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def __init__(self, *, file_format=None, **kwargs):
         """array_record unless asked otherwise: it is the format that reads at random without TensorFlow."""
         super().__init__(file_format=file_format or "array_record", **kwargs)
+        self._unfinished: Path | None = None
 
     def _info(self) -> tfds.core.DatasetInfo:
         size = self.builder_config.generator.image_size
@@ -138,6 +116,25 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             homepage="https://arxiv.org/abs/2509.16727",
         )
 
+    def download_and_prepare(self, **kwargs) -> None:
+        """As any builder's; a build that was killed before goes on with the identities that it had finished.
+
+        Raises:
+          PermissionError: if nothing can be written to the data directory.
+          OSError: if there is too little room there.
+        """
+        if self.is_prepared():
+            super().download_and_prepare(**kwargs)  # which reuses it, or writes it anew where asked
+            return
+        config, parent = self.builder_config, Path(self.data_dir).parent
+        frames = config.identities * frames_per_identity(config.generator.plan)
+        preflight.check_output(parent, frames, config.generator.image_size)
+        self._unfinished = finished.folder(
+            parent, dataclasses.asdict(config.generator) | {"version": GENERATOR_VERSION}
+        )
+        super().download_and_prepare(**kwargs)
+        shutil.rmtree(self._unfinished, ignore_errors=True)
+
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
         _report_balance(self.builder_config.identities)
         face_model = self.builder_config.generator.face_model
@@ -150,7 +147,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, split: str):
         config = self.builder_config
         seed = config.generator.dataset_seed
-        yield from generate(config.generator, [i for i in range(config.identities) if split_of(seed, i) == split])
+        identities = [i for i in range(config.identities) if split_of(seed, i) == split]
+        yield from generate(config.generator, identities, keep=self._unfinished)
 
 
 def _floats(*names: str) -> dict[str, type]:
