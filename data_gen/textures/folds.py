@@ -108,8 +108,9 @@ def _nasolabial(face: Anatomy, side: int) -> Frame:
     """s down from the wing of the nose along the fold, t across it, towards the cheek."""
     wing, corner = (35, 54) if side > 0 else (31, 48)
     out, marks = np.array([side, 1.0]), face.landmarks[:, :2]
-    curve = [marks[wing] + out * (3.0, 9.0), marks[wing] + out * (8.5, 1.5), marks[wing] + out * (14.0, -9.0)]
-    curve += [marks[corner] + out * (10.0, 5.0), marks[corner] + out * (11.5, -7.0)]
+    top, low = marks[wing] + out * (6.0, 5.0), marks[corner] + out * (8.5, 2.0)
+    bow = out * (1.5, 0.7)
+    curve = [top, top + (low - top) / 3 + bow, low + (top - low) / 3 + bow, low, marks[corner] + out * (10.5, -8.0)]
     s, t, length = _curved(face, side, np.array(curve), 22.0)
     return s, t, _within(s, -2, length) * smoothstep(19, 11, t) * smoothstep(-10, -4, t)
 

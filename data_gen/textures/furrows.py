@@ -98,8 +98,8 @@ def _nasolabial(rng, old: float) -> list[Furrow]:
     """One deep groove under the mound of the cheek; t grows towards the cheek."""
     place, end = rng.uniform(-1.2, 1.2), rng.uniform(31, 40)
     out = [
-        Furrow(place, -6, end, rng.uniform(1.5, 2.0), 1.9, wander=0.2, bulges=(0.2, 0.75)),
-        Furrow(place + 0.6, -8, end + 3, 0.9, 3.6, wander=0.2, bulges=(0.0, 0.8)),  # the mound, broad
+        Furrow(place, -5, end, rng.uniform(1.4, 1.9), 1.9, wander=0.2, bulges=(0.2, 0.75)),
+        Furrow(place + 0.6, -6, end + 3, 0.9, 3.6, wander=0.2, bulges=(0.0, 0.8)),  # the mound, broad
     ]
     if rng.random() < 0.3 + 0.4 * old:
         out.append(Furrow(place + rng.uniform(5, 7), 2, end, rng.uniform(0.25, 0.45), 1.7, bulges=(0.3, 0.3)))
