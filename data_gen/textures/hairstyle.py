@@ -57,6 +57,8 @@ def grow(identity: Identity, hair: Hair, face: Anatomy, skull: Skull) -> HairMes
     if cut.tie:
         paths = _join(paths, _bun(rng, cut, skull))
     paths = _trim(rng, cut, paths, face.landmarks)
+    if not len(paths.points):
+        return None  # so short that it is painted only
     count, nodes = paths.points.shape[:2]
     edge = inside_scalp(hair, face.landmarks, paths.below[:, 0])
     fine = smoothstep(-2.0, 8.0, edge) * 0.45 + 0.55  # baby hairs along the hairline
