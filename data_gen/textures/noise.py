@@ -17,6 +17,8 @@ def noise(rng: np.random.Generator, points: np.ndarray, wavelength: float) -> np
     Args:
       points: (N, D) mm, D = 1, 2 or 3.
     """
+    if not len(points):
+        return np.zeros(0, np.float32)
     axes = []
     for axis in range(points.shape[1]):  # axis by axis: long contiguous arrays are several times faster
         scaled = np.ascontiguousarray(points[:, axis], np.float32) / np.float32(wavelength)

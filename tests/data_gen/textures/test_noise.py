@@ -22,6 +22,10 @@ def test_smooth_below_the_wavelength_and_free_above_it():
     assert abs(apart) < 0.25
 
 
+def test_nowhere_is_no_noise():
+    assert noise(stream(1, "noise"), np.zeros((0, 3)), 5.0).shape == (0,)
+
+
 def test_smoothstep_by_hand():
     np.testing.assert_allclose(smoothstep(0.0, 2.0, np.array([-1.0, 0, 0.5, 1, 2, 3])), [0, 0, 0.15625, 0.5, 1, 1])
     np.testing.assert_allclose(smoothstep(2.0, 0.0, np.array([0.5])), [0.84375])
