@@ -20,6 +20,7 @@ class HairDrawing:
     def __init__(self, gl, template: np.ndarray):
         self._gl, self._template = gl, template
         self._hair: HairMesh | None = None
+        self._posed: np.ndarray | None = None  # the head whose hair the buffers hold
         self._program = gl_objects.program(gl, hair_shading.HAIR_VERTEX, hair_shading.HAIR_FRAGMENT)
         self._texture = gl.glGenTextures(1)
         self._centers, self._static, self._field_nodes = (gl_objects.buffer(gl, np.zeros(4, np.float32)) for _ in "csf")
@@ -37,7 +38,7 @@ class HairDrawing:
 
     def set(self, hair: HairMesh | None) -> None:
         """Uploads a person's hair; None for none."""
-        self._hair = hair
+        self._hair, self._posed = hair, None
         if hair is None:
             return
         gl, (wisps, nodes) = self._gl, hair.positions.shape[:2]
@@ -85,7 +86,8 @@ class HairDrawing:
         if self._hair is None:
             return
         gl, hair = self._gl, self._hair
-        nodes = self._nodes(vertices)  # [W, S, 3]
+        self._pose(vertices)
+        nodes = self._nodes  # [W, S, 3]
         ahead = world_to_clip[3, :3]  # clip w is the depth along the optical axis
         middle = nodes.shape[1] // 2
         depth = nodes[:, middle] @ ahead + hair.normals[:, middle] @ ahead * 6.0
@@ -93,14 +95,13 @@ class HairDrawing:
         facing = -(hair.normals @ (ahead / np.linalg.norm(ahead)))  # [W, S]
         seen = hair.hangs | (facing > HIDDEN)
         seen = seen[:, :-1] | seen[:, 1:]
-        gl_objects.update(gl, self._centers, np.repeat(nodes.reshape(-1, 3), 2, axis=0))
         gl.glUseProgram(self._program)
         set_light(self._program)
         gl_objects.bind_texture(gl, self._program, "strand_map", 0, self._texture)
         gl_objects.matrix(gl, self._program, "world_to_clip", world_to_clip)
         gl.glBindVertexArray(self._array)
         gl.glDisable(gl.GL_CULL_FACE)
-        dense = gl.glGetUniformLocation(self._program, "dense")
+        dense = gl_objects.location(gl, self._program, "dense")
         gl.glUniform1f(dense, OPAQUE)  # first what is dense, near wisps first: they spare the many below them
         self._draw(self._triangles[order][seen[order]])
         gl.glUniform1f(dense, 0.0)  # then, over it, the thin edges of what lies before it
@@ -121,15 +122,20 @@ class HairDrawing:
         """Writes `HAIR_VALUE` before the head in the field that the bound framebuffer holds, by its program in use."""
         if self._hair is None:
             return
-        gl, nodes = self._gl, self._nodes(vertices)
-        points = np.full((*nodes.shape[:2], 2, 4), HAIR_VALUE, np.float32)
-        points[..., :3] = nodes[:, :, None] + self._field_sides
-        gl_objects.update(gl, self._field_nodes, points)
+        gl = self._gl
+        self._pose(vertices)
         gl.glBindVertexArray(self._field_array)
         gl.glDisable(gl.GL_CULL_FACE)
         gl.glDrawElements(gl.GL_TRIANGLES, self._field_count, gl.GL_UNSIGNED_INT, None)
 
-    def _nodes(self, vertices: np.ndarray) -> np.ndarray:
-        """(W, S, 3) mm: the centre lines on this head."""
+    def _pose(self, vertices: np.ndarray) -> None:
+        """Moves the hair with the head and uploads it, unless it lies there."""
+        if vertices is self._posed:
+            return
         motion = self._hair.binding @ (vertices - self._template).astype(np.float32)
-        return self._hair.positions + motion.reshape(self._hair.positions.shape)
+        self._nodes = self._hair.positions + motion.reshape(self._hair.positions.shape)
+        gl_objects.update(self._gl, self._centers, np.repeat(self._nodes.reshape(-1, 3), 2, axis=0))
+        points = np.full((*self._nodes.shape[:2], 2, 4), HAIR_VALUE, np.float32)
+        points[..., :3] = self._nodes[:, :, None] + self._field_sides
+        gl_objects.update(self._gl, self._field_nodes, points)
+        self._posed = vertices
