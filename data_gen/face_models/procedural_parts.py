@@ -50,7 +50,7 @@ def disc(points: np.ndarray, island: np.ndarray) -> Part:
 
 EAR_ANCHOR = np.array([69.8, -29.0, -4.0])  # tragus
 EAR_AXES = np.stack([  # rows: backwards along the auricle, up, outwards
-    np.array([0.34, -0.18, -0.92]), np.array([0.06, 0.975, -0.21]), np.array([0.94, 0.03, 0.34]),
+    np.array([0.47, -0.17, -0.866]), np.array([0.07, 0.983, -0.17]), np.array([0.88, 0.02, 0.475]),
 ])  # fmt: skip
 _EAR_OUTLINE = np.array([
     (3, 6), (2.5, 15), (5, 25), (12, 32.5), (21, 33), (29, 27), (33, 17), (33, 5), (30, -6),

@@ -203,13 +203,12 @@ def _nose(p: np.ndarray) -> np.ndarray:
     d = _smin(d, _ellipsoid(p, (1.6, -33.6, 102.0), (10.1, 9.5, 10.9)), 5.0)  # tip, with its faint double dome
     d = _smin(d, _cone(p, (0, -41.8, 97.5), (0, -49.9, 91.6), 3.2, 4.2), 3.5)  # columella
     wing = _smin(
-        _ellipsoid(p, (12.9, -37.9, 88.7), (6.0, 6.2, 7.5)),
+        _ellipsoid(p, (12.0, -38.6, 90.0), (5.6, 6.4, 8.5)),
         _cone(p, (11.1, -38.4, 83.1), (4.7, -37.4, 97.8), 4.0, 5.5),
         4.0,
     )
     d = _smin(d, wing, 7.0)
-    nostril = _cone(p, (7.0, -53.0, 96.0), (5.6, -40.0, 98.5), 3.5, 2.6)
-    return -_smin(-d, nostril, 1.2)
+    return d
 
 
 def sculpt(p: np.ndarray) -> np.ndarray:
@@ -222,7 +221,7 @@ def sculpt(p: np.ndarray) -> np.ndarray:
         q += w[:, None] * np.array([dx, dy, dz], float)
     q[:, 0] = np.where(p[:, 0] < 1e-6, 0.0, q[:, 0])
     q = _with_eye_bulge(q)
-    return _with_nose(q)
+    return _with_nostrils(_with_nose(q))
 
 
 def _gauss(p, centre, sigma):
@@ -266,3 +265,17 @@ def _with_nose(q):
         height -= np.clip(_smin(_nose(p), 0.85 * height, 4.0), 0.0, None) * 0.6
     q[near] = ground + height[:, None] * ray
     return q
+
+
+NOSTRIL = np.array([6.3, -46.2, 98.0])  # middle of the left opening
+_NOSTRIL_AXES = np.array([  # rows: across, along, and inwards
+    [0.93, 0.05, 0.36], [-0.31, -0.42, 0.85], [-0.19, 0.91, -0.38],
+])  # fmt: skip
+_NOSTRIL_SIZE = (3.0, 3.4, 6.0)  # mm: half width, half length, depth
+
+
+def _with_nostrils(q):
+    """Presses the openings into the underside of the nose."""
+    across, along, inwards = ((q - NOSTRIL) @ _NOSTRIL_AXES.T).T
+    r = np.sqrt((across / _NOSTRIL_SIZE[0]) ** 2 + (along / _NOSTRIL_SIZE[1]) ** 2 + (inwards / 4.0) ** 2)
+    return q + _NOSTRIL_SIZE[2] * smoothstep(r, 1.25, 0.55)[:, None] * _NOSTRIL_AXES[2]

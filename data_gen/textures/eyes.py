@@ -16,9 +16,9 @@ IRIS_COLORS = {  # linear RGB of the outer iris, and of the ring about the pupil
     "dark brown": ((0.026, 0.012, 0.007), (0.034, 0.015, 0.008)),
     "brown": ((0.070, 0.032, 0.014), (0.085, 0.038, 0.015)),
     "hazel": ((0.080, 0.066, 0.028), (0.110, 0.055, 0.018)),
-    "green": ((0.075, 0.090, 0.050), (0.110, 0.090, 0.040)),
-    "grey": ((0.120, 0.150, 0.170), (0.150, 0.155, 0.140)),
-    "blue": ((0.070, 0.110, 0.155), (0.120, 0.140, 0.140)),
+    "green": ((0.070, 0.078, 0.045), (0.095, 0.076, 0.034)),
+    "grey": ((0.105, 0.125, 0.138), (0.130, 0.130, 0.115)),
+    "blue": ((0.068, 0.095, 0.125), (0.105, 0.112, 0.105)),
 }
 IRIS_CHANCES = {  # in the order above; set by eye after published regional frequencies
     "african": (0.8, 0.2, 0, 0, 0, 0),
@@ -85,7 +85,7 @@ def _iris(identity: Identity, rng, x, y, radius) -> tuple[np.ndarray, np.ndarray
     person = stream(identity.seed, "iris")
     chances = IRIS_CHANCES[ETHNICITIES[identity.ethnicity]]
     outer, inner = np.array(list(IRIS_COLORS.values())[person.choice(len(IRIS_COLORS), p=chances)])
-    tint = np.exp(person.normal(0, 0.18) + person.normal(0, 0.07, 3))
+    tint = np.exp(person.normal(0, 0.18) + person.normal(0, 0.05, 3))
     age = smoothstep(20.0, 80.0, np.float64(identity.age))
     pupil = PUPIL_MM[1] + (PUPIL_MM[0] - PUPIL_MM[1]) * np.clip(0.6 * age + person.uniform(0, 0.5), 0, 1)
     collarette = pupil + person.uniform(1.0, 1.5)
