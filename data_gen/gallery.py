@@ -28,8 +28,9 @@ from data_gen.variants import VARIANTS, Variant
 from data_gen.views import VIEWS
 from painjax.pspi import AU_MAX, AU_NAMES, PSPI_MAX, pspi
 
-# Ways to each PSPI that show the units rising together; AU43 closes the eyes at the end only.
-PAIN = [tuple(float(min(top, np.ceil(top * k / 15))) for top in AU_MAX[:5]) + (0.0,) for k in range(16)]
+# One way to every other PSPI: its units rise together, and the eyes close at the end.
+PAIN = ((0, 0, 0, 0, 0, 0), (1, 1, 0, 0, 0, 0), (1, 2, 1, 1, 1, 0), (2, 2, 2, 2, 1, 0), (3, 3, 2, 2, 3, 0),
+        (4, 3, 3, 3, 3, 0), (4, 4, 4, 4, 3, 0), (5, 5, 4, 4, 4, 0), (5, 5, 5, 5, 5, 1))  # fmt: skip
 MOST_COUNTED = 500  # identities in the tables
 
 
@@ -114,7 +115,7 @@ def _pain(config: GeneratorConfig, people: Iterable[int]) -> Image.Image:
     rows = []
     for person in people:
         rest = _rest(config, person)
-        scenes = [_with(rest, aus) for aus in (*PAIN[::2], PAIN[-1], (*PAIN[-1][:5], 1.0))]
+        scenes = [_with(rest, tuple(map(float, aus))) for aus in PAIN]
         rows.append(_pictures(config, scenes, lambda s: f"PSPI {pspi(np.array(s.aus)):g} of {PSPI_MAX:g}"))
         rows.append(_pictures(config, scenes, lambda s: f"AUs {' '.join(f'{v:g}' for v in s.aus)}", heat=True))
     return sheet(rows, "rising pain and its heatmap")
