@@ -14,7 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from data_gen.face_models import MATERIALS, Topology, flame_file, flame_marks, flame_mouth, flame_parts, ict_groups
+from data_gen.face_models import (
+    MATERIALS,
+    Topology,
+    ageing,
+    flame_file,
+    flame_marks,
+    flame_mouth,
+    flame_parts,
+    ict_groups,
+)
 from data_gen.face_models.correspondence import Surface, normals, register, similarity
 from data_gen.face_models.deformation_transfer import Transfer
 from data_gen.face_models.face_features import LID_POINTS, Head, features
@@ -23,7 +32,7 @@ from data_gen.face_models.flame_lids import Lids
 from data_gen.face_models.ict import IctFace
 from data_gen.face_models.ict_convert import cache_folder
 from data_gen.rig import SHAPES
-from data_gen.scene import Identity, stream
+from data_gen.scene import Identity
 
 VERSION = 1  # part of the cache's name: raise it when correspondence or transfer compute something else
 MM = 1000.0  # the files are in metres
@@ -31,7 +40,6 @@ MODES = 100  # of the 300 of identity, those of largest variance: as many as is 
 # Features of the geometry that the markup does not have, or less exactly.
 NOT_IN_MARKUP = {"sulcus", "chin"} | {f"{side} lid {k}" for side in ("left", "right") for k in range(LID_POINTS)}
 EYES = {"R": slice(36, 42), "L": slice(42, 48)}  # points of the markup
-MODE_LIMIT = 2.0  # identity coefficients are drawn from N(0, 1) within this many standard deviations: no monsters
 
 
 class FlameFace:
@@ -75,7 +83,9 @@ class FlameFace:
         if len(parts.rim):  # else nothing ever parts the lips
             parts = parts.extended(teeth.faces, teeth.uvs, teeth.uv_faces, teeth.materials)
         self._parts = parts
-        self._steering = ict_groups.steering(modes[:, landmarks].astype(np.float64))
+        self._coefficients = ict_groups.Coefficients(modes[:, landmarks].astype(np.float64))
+        self._folds = ageing.fields(self._average, self._average[landmarks])  # [folds, V, 3]
+        self._folds[:, np.concatenate(parts.eyes)] = 0
         self.topology = Topology(
             faces=parts.faces,
             uvs=parts.uvs,
@@ -113,21 +123,13 @@ class FlameFace:
         if unknown:
             raise ValueError(f"expression shape {unknown[0]!r} is unknown; expected one of {', '.join(SHAPES)}.")
         # einsum and not @: BLAS rounds by the number of threads, and the same seed must give the same face
-        offset = np.einsum("m,mi->i", self.coefficients(identity), self._modes).reshape(-1, 3)
-        return self._expressed(self._average + offset, shapes)
+        offset = np.einsum("m,mi->i", self._coefficients.draw(identity), self._modes).reshape(-1, 3)
+        folds = np.einsum("k,kvi->vi", ageing.amounts(identity), self._folds)
+        return self._expressed(self._average + offset + folds, shapes)
 
     def average(self, shapes: Mapping[str, float]) -> np.ndarray:
         """(V, 3) float32 mm: nobody's face, the middle of all identities, with expression shapes as for `deform`."""
         return self._expressed(self._average, shapes)
-
-    def coefficients(self, identity: Identity) -> np.ndarray:
-        """(100,) float32: the average of the identity's group plus N(0, 1) within +-`MODE_LIMIT`."""
-        rng = stream(identity.seed, "shape")
-        drawn = rng.standard_normal(MODES)
-        while (wild := np.abs(drawn) > MODE_LIMIT).any():
-            drawn[wild] = rng.standard_normal(int(wild.sum()))
-        average = np.einsum("mk,k->m", self._steering, ict_groups.deviations(identity))
-        return (average + drawn).astype(np.float32)
 
     def _expressed(self, rest: np.ndarray, shapes: Mapping[str, float]) -> np.ndarray:
         points = rest.astype(np.float64)

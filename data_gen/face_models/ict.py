@@ -20,12 +20,9 @@ from data_gen.face_models.ict_lids import Lids, sphere_centre
 from data_gen.face_models.ict_lips import Lips
 from data_gen.face_models.ict_shapes import MM, expressions
 from data_gen.rig import SHAPES
-from data_gen.scene import Identity, stream
+from data_gen.scene import Identity
 
 IRIS_RADIUS = 5.9  # mm
-# No monsters: identity coefficients are drawn from N(0, 1) within this many standard deviations, and so that no
-# measurement of `ict_groups` lies further from its group's average either, for many small oddities add up.
-MODE_LIMIT = 2.0
 STILL = 1e-3  # mm: what a shape moves less, it does not move
 GAZE_DISTANCE = 1000.0  # mm; both eyes look at a point so far in front of the face
 
@@ -51,8 +48,7 @@ class IctFace:
         neutral, modes, shapes = _blend_basis(arrays)
         faces = faces.reshape(-1, 3).astype(np.int32)
         template = neutral[kept]
-        self._effect = ict_groups.measure(modes[:, list(LANDMARKS)].astype(np.float64))  # [100, measurements]
-        self._steering = ict_groups.steering(modes[:, list(LANDMARKS)].astype(np.float64))
+        self._coefficients = ict_groups.Coefficients(modes[:, list(LANDMARKS)].astype(np.float64))
         self._modes = modes[:, kept].reshape(len(modes), -1)  # [100, 3 V]
         self._shapes = {}  # name -> rows that move, and their way
         for name, delta in shapes.items():
@@ -131,17 +127,8 @@ class IctFace:
         return self._expressed(self._average, shapes)
 
     def coefficients(self, identity: Identity) -> np.ndarray:
-        """(100,) float32: the average of the identity's group plus N(0, 1) within +-`MODE_LIMIT`."""
-        rng = stream(identity.seed, "shape")
-        limit = MODE_LIMIT * np.sqrt((self._effect**2).sum(0))  # [measurements], mm
-        while True:
-            drawn = rng.standard_normal(ict_convert.IDENTITY_MODES)
-            while (wild := np.abs(drawn) > MODE_LIMIT).any():
-                drawn[wild] = rng.standard_normal(int(wild.sum()))
-            if (np.abs(np.einsum("m,mk->k", drawn, self._effect)) <= limit).all():
-                break
-        average = np.einsum("mk,k->m", self._steering, ict_groups.deviations(identity))
-        return (average + drawn).astype(np.float32)
+        """(100,) float32: of the identity modes, in standard deviations."""
+        return self._coefficients.draw(identity)
 
     def _identity(self, identity: Identity) -> np.ndarray:
         """(V, 3) float32 mm: the blend of the modes, before lips and lids are put right. Read-only: it is cached."""

@@ -1,4 +1,4 @@
-"""Group averages for ICT identities: the modes have no names, so measurements on the landmarks steer them.
+"""Group averages for learned identities: the modes have no names, so measurements on the landmarks steer them.
 
 A measurement is linear in the landmarks and they are linear in the modes. Given how far a group's averages lie from the
 pooled ones (`anthropometry.py`), the most probable coefficients under the modes' own N(0, 1) prior are a ridge
@@ -8,9 +8,12 @@ solution.
 import numpy as np
 
 from data_gen.face_models import anthropometry
-from data_gen.scene import Identity
+from data_gen.scene import Identity, stream
 
 TOLERANCE = 0.5  # mm by which a group's average may be missed, to keep the coefficients small
+# No monsters: coefficients are drawn from N(0, 1) within this many standard deviations, and so that no measurement
+# lies further from its group's average either, for many small oddities add up.
+LIMIT = 2.0
 
 # Measurement -> terms (landmarks, axis, sign): the mean coordinate of the landmarks, added up.
 X, Y, Z = range(3)
@@ -49,11 +52,26 @@ def deviations(identity: Identity) -> np.ndarray:
     return np.array([anthropometry.deviation(identity, name) for name in MEASUREMENTS])
 
 
-def steering(mode_landmarks: np.ndarray) -> np.ndarray:
-    """(modes, 15): coefficients for a unit of each deviation.
+class Coefficients:
+    """Draws coefficients of a model's identity modes.
 
     Args:
       mode_landmarks: (modes, 68, 3) mm, what each mode does to the landmarks.
     """
-    effect = measure(mode_landmarks)  # [modes, 15]
-    return effect @ np.linalg.inv(effect.T @ effect + TOLERANCE**2 * np.eye(effect.shape[1]))
+
+    def __init__(self, mode_landmarks: np.ndarray):
+        self._effect = effect = measure(mode_landmarks)  # [modes, 15]
+        self._steering = effect @ np.linalg.inv(effect.T @ effect + TOLERANCE**2 * np.eye(effect.shape[1]))
+
+    def draw(self, identity: Identity) -> np.ndarray:
+        """(modes,) float32: the average of the identity's group plus N(0, 1) within +-`LIMIT`."""
+        rng = stream(identity.seed, "shape")
+        limit = LIMIT * np.sqrt((self._effect**2).sum(0))  # [15], mm
+        while True:
+            drawn = rng.standard_normal(len(self._effect))
+            while (wild := np.abs(drawn) > LIMIT).any():
+                drawn[wild] = rng.standard_normal(int(wild.sum()))
+            if (np.abs(np.einsum("m,mk->k", drawn, self._effect)) <= limit).all():
+                break
+        average = np.einsum("mk,k->m", self._steering, deviations(identity))
+        return (average + drawn).astype(np.float32)
