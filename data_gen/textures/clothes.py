@@ -123,7 +123,7 @@ def below_edge(worn: Top, face: Anatomy, bottom: float) -> np.ndarray:
     edge = edge - 0.30 * np.clip(z, -60, 45)
     front = smoothstep(-15.0, 25.0, z)
     if worn.kind == "V neck":
-        edge = edge - front * np.clip(50.0 - 1.25 * np.abs(x), 0, None)
+        edge = edge - front * np.clip(42.0 - 1.1 * np.abs(x), 0, None)
     elif worn.kind == "shirt":
         edge = edge - front * np.clip(24.0 - 0.8 * np.abs(x), 0, None)
     elif worn.kind == "hospital gown":

@@ -72,7 +72,7 @@ LONG = {
     "long middle": 3, "long side": 3, "long back": 2, "bob": 3, "tied": 3.5, "curly long": 1.5, "pixie": 2,
     "fringe": 0.5,
 }  # fmt: skip
-COILY_MEN = {"coily short": 5, "buzz": 4, "afro": 1.2}
+COILY_MEN = {"coily short": 5, "buzz": 4, "afro": 1.2, "curly short": 0.8, "tied": 0.3}
 COILY_WOMEN = {"afro": 3.5, "coily short": 2.5, "tied": 3, "curly long": 2.5, "long middle": 1.2, "bob": 1, "buzz": 0.5}
 
 

@@ -54,6 +54,7 @@ def grow(identity: Identity, hair: Hair, face: Anatomy, skull: Skull) -> HairMes
     _gather(rng, cut, roots, paths)
     paths.points[:, 1:] = scipy.ndimage.gaussian_filter1d(paths.points, 0.9, axis=1, mode="nearest")[:, 1:]
     _wave(rng, cut, roots, paths)
+    _lift_out(skull, paths)
     if cut.tie:
         paths = _join(paths, _bun(rng, cut, skull))
     paths = _trim(rng, cut, paths, face.landmarks)
@@ -188,6 +189,14 @@ def _wave(rng: np.random.Generator, cut: Haircut, roots: np.ndarray, paths: Path
     swing = amplitude * smoothstep(0.0, 1.2 * cut.pitch, arc) * rng.uniform(0.7, 1.2, len(roots))[:, None]
     offset = np.sin(turn)[..., None] * across + 0.6 * (1 + np.cos(turn))[..., None] * paths.normals
     paths.points += swing[..., None] * offset
+
+
+def _lift_out(skull: Skull, paths: Paths) -> None:
+    """Whatever gathering and waving pressed into the head comes to lie on it."""
+    skin, normal = skull.surface(paths.points)
+    deep = np.linalg.norm(paths.points - skull.center, axis=-1) < np.linalg.norm(skin - skull.center, axis=-1) + 0.6
+    deep &= (paths.points[..., 1] > -60) & (np.arange(paths.points.shape[1]) > 0)
+    paths.points[deep] = (skin + 0.8 * normal)[deep]
 
 
 def _bun(rng: np.random.Generator, cut: Haircut, skull: Skull) -> Paths:
