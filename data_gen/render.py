@@ -368,9 +368,9 @@ class Renderer:
 
 
 def _group(material: str) -> int:
-    """Materials in the order of drawing: what is outside; what is inside the mouth; its lining, and lashes, both seen
-    from either side."""
-    return {"gums": 1, "tongue": 1, "teeth": 1, "mouth": 2, "lash": 3}.get(material, 0)
+    """Materials in the order of drawing: what is outside; the tongue; teeth, gums and lining of the mouth, and lashes,
+    which are seen from either side."""
+    return {"tongue": 1, "gums": 2, "teeth": 2, "mouth": 2, "lash": 3}.get(material, 0)
 
 
 def _world_to_clip(camera: Camera) -> np.ndarray:

@@ -14,7 +14,7 @@ DIRECTIONS, SIZE = 96, 256  # height maps, and their side in cells
 # The template's lips are closed, which would leave what lies behind them black when they part: it gets this much light
 # instead, more from the front than from above.
 OPEN_MOUTH = {
-    "teeth": (0.25, 0.0, 0.0, 0.4), "gums": (0.22, 0.0, 0.0, 0.3), "tongue": (0.22, 0.0, 0.0, 0.3),
+    "teeth": (0.46, 0.0, 0.05, 0.28), "gums": (0.26, 0.0, 0.0, 0.35), "tongue": (0.26, 0.0, 0.05, 0.35),
     "mouth": (0.12, 0.0, 0.0, 0.2),
 }  # fmt: skip
 

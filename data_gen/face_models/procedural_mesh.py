@@ -276,6 +276,6 @@ def _shape_lips(vertices: np.ndarray, mouth: np.ndarray, q: np.ndarray) -> np.nd
     v[mouth[2]] = np.stack([x, meet + 0.02 * sign * open_**0.25, line_z], -1)
     swell = np.where(sign > 0, 2.3, 2.8) * open_**0.7
     v[mouth[3]] = 0.5 * (v[mouth[2]] + v[mouth[4]]) + np.stack([0 * x, 0 * x, swell], -1)
-    v[mouth[1]] = v[mouth[2]] + np.stack([-0.02 * x, -0.35 * sign * open_**0.5, -3.5 + 0 * x], -1)
-    v[mouth[0]] = v[mouth[2]] + np.stack([-0.06 * x, 3.0 * sign * open_**0.5, -8.0 + 0 * x], -1)
+    v[mouth[1]] = v[mouth[2]] + np.stack([-0.02 * x, -0.35 * sign * open_**0.5, -2.8 + 0 * x], -1)
+    v[mouth[0]] = v[mouth[2]] + np.stack([-0.06 * x, 2.6 * sign * open_**0.5, -5.2 + 0 * x], -1)
     return v

@@ -101,7 +101,7 @@ def tongue(rings: int = 8, spokes: int = 20) -> Part:
         + (np.sin(theta) * np.cos(phi))[..., None] * np.array([1.0, 0, 0])
         + (np.sin(theta) * np.sin(phi))[..., None] * up
     )
-    points = np.array([0.0, -80.0, ARCH_FRONT - 27.0]) + direction * [17.0, 8.5, 19.0]
+    points = np.array([0.0, -77.5, ARCH_FRONT - 25.0]) + direction * [18.0, 9.0, 19.0]
     points[..., 1] -= 1.4 * np.exp(-((points[..., 0] / 2.5) ** 2)) * (direction[..., 1] > 0)
     reach = 0.5 * theta / theta[-1]
     return disc(points, 0.5 + np.stack([reach * np.cos(phi), reach * np.sin(phi)], -1))
@@ -111,8 +111,8 @@ def mouth_bag(rings: int = 6, spokes: int = 20) -> Part:
     """The dark lining of the mouth, seen from the front."""
     r = np.linspace(0, 1, rings)[:, None]
     phi = np.linspace(0, 2 * np.pi, spokes, endpoint=False)[None]
-    x = 27.0 * np.sin(r * np.pi / 2) * np.cos(phi)
-    y = -70.0 + 14.0 * np.sin(r * np.pi / 2) * np.sin(phi)
-    z = ARCH_FRONT - 44 + 38 * (1 - np.cos(r * np.pi / 2)) - 11.0 * (x / 27.0) ** 2
+    x = 29.5 * np.sin(r * np.pi / 2) * np.cos(phi)
+    y = -70.0 + 16.5 * np.sin(r * np.pi / 2) * np.sin(phi)
+    z = ARCH_FRONT - 48 + 44 * (1 - np.cos(r * np.pi / 2)) - 12.0 * (x / 29.5) ** 2
     island = 0.5 + 0.5 * np.stack(np.broadcast_arrays(r * np.cos(phi), r * np.sin(phi)), -1)
     return disc(np.stack([x, y, z], -1), island)
