@@ -67,7 +67,8 @@ float catchlight(vec3 mirrored, vec3 l) {
 float lid(ivec2 here, float depth) {
     float shade = 0.0, samples = 1.0 / (spread_mm * depth); // per mm
     for (int i = 1; i < 4; ++i) {
-        float above = texelFetch(shape_samples, here + ivec2(0, int(float(i) * samples + 0.5)), 0).w * FAR_MM;
+        int row = min(here.y + int(float(i) * samples + 0.5), textureSize(shape_samples, 0).y - 1);
+        float above = texelFetch(shape_samples, ivec2(here.x, row), 0).w * FAR_MM;
         shade += clamp((depth - above - 0.4) * 0.8, 0.0, 1.0);
     }
     return shade / 3.0;

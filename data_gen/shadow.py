@@ -29,15 +29,15 @@ const vec2 DISC[8] = vec2[](vec2(0.25, 0.0), vec2(-0.319, 0.292), vec2(0.049, -0
 float unshadowed(vec3 position, vec3 n) {
     // the offset along the normal keeps a surface out of its own shadow (Holbert, "Saying goodbye to shadow acne")
     vec3 at = (world_to_shadow * vec4(position + 2.0 * n, 1.0)).xyz;
-    float step = PENUMBRA_MM * length(vec3(world_to_shadow[0].x, world_to_shadow[1].x, world_to_shadow[2].x));
+    float reach = PENUMBRA_MM * length(vec3(world_to_shadow[0].x, world_to_shadow[1].x, world_to_shadow[2].x));
     float sum = 0.0;
-    for (int i = 0; i < 8; ++i) sum += textureLod(shadow_map, vec3(at.xy + step * DISC[i], at.z), 0.0);
+    for (int i = 0; i < 8; ++i) sum += textureLod(shadow_map, vec3(at.xy + reach * DISC[i], at.z), 0.0);
     return 0.125 * sum;
 }
 """
 
 CLIP_TO_MAP = np.array([[0.5, 0, 0, 0.5], [0, 0.5, 0, 0.5], [0, 0, 0.5, 0.5], [0, 0, 0, 1]])
-CELL_MM = 5.0
+CELL_MM = 7.0
 HAIR_MM = 25.0  # how far it stands off the head
 
 
@@ -47,15 +47,15 @@ def casters(topology: Topology) -> np.ndarray:
     Rossignac & Borrel, "Multi-resolution 3D approximations for rendering complex scenes" (1993). Soft shadows do not
     show the difference.
     """
-    faces = topology.faces[topology.materials == MATERIALS.index("skin")]
-    cells = np.floor(topology.template / CELL_MM).astype(np.int64)
-    _, cell = np.unique(cells, axis=0, return_inverse=True)
+    kept, faces = np.unique(topology.faces[topology.materials == MATERIALS.index("skin")], return_inverse=True)
+    points = topology.template[kept]
+    _, cell = np.unique(np.floor(points / CELL_MM).astype(np.int64), axis=0, return_inverse=True)
     cell = cell.reshape(-1)
-    middle = np.stack([np.bincount(cell, x) for x in topology.template.T], -1) / np.bincount(cell)[:, None]
-    off = np.linalg.norm(topology.template - middle[cell], axis=1)
+    middle = np.stack([np.bincount(cell, x) for x in points.T], -1) / np.bincount(cell)[:, None]
+    off = np.linalg.norm(points - middle[cell], axis=1)
     nearest = np.lexsort((off, cell))  # the vertex nearest to the middle of its cell's vertices comes first
-    first = nearest[np.unique(cell[nearest], return_index=True)[1]]
-    faces = np.unique(first[cell[faces]], axis=0)
+    first = kept[nearest[np.unique(cell[nearest], return_index=True)[1]]]
+    faces = np.unique(first[cell[faces.reshape(-1, 3)]], axis=0)
     return faces[(faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])]
 
 

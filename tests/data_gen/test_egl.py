@@ -1,0 +1,26 @@
+"""Which device a process draws on."""
+
+import os
+import types
+
+from data_gen import egl
+
+
+def fake(names: list[str | None]):
+    devices = [types.SimpleNamespace(name=name) for name in names]
+    return types.SimpleNamespace(_eglQueryDevicesEXT=True, query_devices=lambda: devices)
+
+
+def test_processes_spread_over_gpus_and_fall_back_to_software(monkeypatch):
+    first = []
+    for pid in (10, 11, 12):
+        monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
+        order = [device.name for device in egl._devices(fake(["gpu0", None, "gpu1"]))]
+        assert sorted(order[:2]) == ["gpu0", "gpu1"] and order[2] is None
+        first.append(order[0])
+    assert first[0] != first[1] and first[0] == first[2]
+
+
+def test_software_alone_is_enough():
+    assert [device.name for device in egl._devices(fake([None]))] == [None]
+    assert egl._devices(fake([])) == []
