@@ -29,7 +29,7 @@ from data_gen.views import VIEWS
 from painjax.pspi import AU_MAX, AU_NAMES, PSPI_MAX, pspi
 
 # One way to every other PSPI: its units rise together, and the eyes close at the end.
-PAIN = ((0, 0, 0, 0, 0, 0), (1, 1, 0, 0, 0, 0), (1, 2, 1, 1, 1, 0), (2, 2, 2, 2, 1, 0), (3, 3, 2, 2, 3, 0),
+PAIN = ((0, 0, 0, 0, 0, 0), (1, 1, 0, 0, 0, 0), (1, 2, 1, 1, 1, 0), (2, 2, 2, 2, 1, 0), (3, 3, 2, 2, 2, 0),
         (4, 3, 3, 3, 3, 0), (4, 4, 4, 4, 3, 0), (5, 5, 4, 4, 4, 0), (5, 5, 5, 5, 5, 1))  # fmt: skip
 MOST_COUNTED = 500  # identities in the tables
 

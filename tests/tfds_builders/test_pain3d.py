@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from data_gen import finished, preflight
 from data_gen.generate import regenerate
 from data_gen.generator_config import GeneratorConfig
 from data_gen.plan import scene
 from data_gen.scene import CELLS, SPLITS, identity, split_of
-from tfds_builders.pain3d.pain3d_dataset_builder import SIZES, Builder, Pain3dConfig, _report_balance
+from data_gen.variants import SIZES
+from tfds_builders.pain3d.pain3d_dataset_builder import Builder, Pain3dConfig, _report_balance
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACT = {
@@ -23,6 +25,7 @@ CONTRACT = {
     "expression", "expression_id", "landmarks", "landmarks_visible", "identity", "view", "light", "room", "lens",
     "seed", "generator_version",
 }  # fmt: skip
+PICTURES = ("image", "neutral_image", "heatmap", "heatmap_frontal", "mask")
 PARTS = {
     "identity": {"id", "age_group", "age_years", "gender", "ethnicity"},
     "view": {"id", "yaw", "pitch", "roll", "fov", "fill", "distance_mm"},
@@ -119,28 +122,57 @@ def test_every_configuration_describes_itself():
     assert {"tiny", "quick", "quick_ict", "full", "full_ict", "full_512", "distractors", "clips_ict"} <= set(names)
 
 
-def test_killed_build_leaves_nothing_that_reads_as_complete(tmp_path):
+def test_a_killed_build_reads_as_incomplete_and_the_next_goes_on_where_it_was(tiny_dataset, tmp_path):
     code = (
         "from tfds_builders.pain3d.pain3d_dataset_builder import Builder;"
         f"Builder(config='tiny', data_dir={str(tmp_path)!r}).download_and_prepare()"
     )
+    command = [sys.executable, "-c", code]
+    environment = os.environ | {"PAINJAX_WORKERS": "1"}
     build = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, start_new_session=True, env=os.environ | {"PAINJAX_WORKERS": "1"},
-        stderr=subprocess.DEVNULL,
+        command, cwd=ROOT, start_new_session=True, env=environment, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 120
-        while not list(tmp_path.rglob("*incomplete*")) and build.poll() is None and time.monotonic() < deadline:
+        deadline = time.monotonic() + 240
+        while len(list(tmp_path.rglob("unfinished_*/*.npz"))) < 2 and build.poll() is None:
+            assert time.monotonic() < deadline
             time.sleep(0.05)
-        time.sleep(1)
         assert build.poll() is None, "the build ended before it could be killed"
     finally:
         os.killpg(build.pid, signal.SIGKILL)
         build.wait()
     with pytest.raises(KeyError, match="has not been generated yet"):
         tfds.data_source("pain3d/tiny", data_dir=tmp_path, split="train", download=False)
+    version = tiny_dataset.name
     with pytest.raises(tfds.core.dataset_info.DatasetInfoFileError, match="dataset_info.json"):
-        tfds.builder_from_directory(tmp_path / "pain3d" / "tiny" / "2.0.0")
+        tfds.builder_from_directory(tmp_path / "pain3d" / "tiny" / version)
+
+    # What is there is used: a mark in a finished identity comes out of the other end.
+    marked, *_ = sorted(tmp_path.rglob("unfinished_*/*.npz"))
+    frames = finished.load(marked.parent, int(marked.stem))
+    for _, example in frames:
+        example["asymmetry"] = np.float32(0.5)
+    finished.save(marked.parent, int(marked.stem), frames)
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    assert not list(tmp_path.rglob("unfinished_*"))
+    encoded = dict.fromkeys(PICTURES, tfds.decode.SkipDecoding())
+    for split in SPLITS:
+        expected, got = (
+            tfds.builder_from_directory(folder).as_data_source(split, decoders=encoded)
+            for folder in (tiny_dataset, tmp_path / "pain3d" / "tiny" / version)
+        )
+        assert len(got) == len(expected)
+        for i in range(len(expected)):
+            mark = {"asymmetry": np.float32(0.5)} if expected[i]["identity"]["id"] == int(marked.stem) else {}
+            np.testing.assert_equal(got[i], expected[i] | mark)
+
+
+def test_a_build_without_room_is_refused_before_it_starts(tmp_path, monkeypatch):
+    usage = preflight.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: usage._replace(free=10**6))
+    with pytest.raises(OSError, match="198 frames of 64 pixels.*0.0 GB are free"):
+        Builder(config="tiny", data_dir=tmp_path).download_and_prepare()
+    assert not list(tmp_path.rglob("*unfinished*")) and not list(tmp_path.rglob("*incomplete*"))
 
 
 WITHOUT_TENSORFLOW = """
@@ -177,9 +209,7 @@ def test_another_build_with_another_number_of_workers_is_the_same(tiny_dataset, 
     # The fixture's build takes a process per core.
     subprocess.run([*command, f"--data_dir={tmp_path}"], check=True, env=os.environ | {"PAINJAX_WORKERS": "1"})
     (again,) = (tmp_path / "pain3d/tiny").iterdir()
-    encoded = dict.fromkeys(
-        ("image", "neutral_image", "heatmap", "heatmap_frontal", "mask"), tfds.decode.SkipDecoding()
-    )
+    encoded = dict.fromkeys(PICTURES, tfds.decode.SkipDecoding())
     for split in SPLITS:
         for decoders in (None, encoded):
             first, second = (
