@@ -10,7 +10,7 @@ HAIR_VALUE = -1.0  # what hair writes into a field, where heads write 0..1
 FIELD_WIDTH = 0.55  # share of a wisp's width that hides things in a field: strands are sparse at its edges
 TAPER = ((0.0, 0.14, 0.65, 1.0), (0.15, 1.0, 0.9, 0.2))  # width of a wisp along its length
 OPAQUE = 0.5  # opacity above which strands hide what is behind them
-INNER = 0.75  # light below which the edges of a wisp are covered by others
+INNER = 0.85  # light below which the edges of a wisp are covered by others
 HIDDEN = -0.25  # cosine to the camera below which hair that lies on the head is behind it
 
 

@@ -46,7 +46,7 @@ void main() {
         vec3 h = normalize(l + to_eye);
         vec3 light = light_color[i] * lit;
         sum += light * (0.35 + 0.75 * max(dot(n, l), 0.0)) * 0.8 * sqrt(max(1.0 - across * across, 0.0));
-        gloss += light * 0.030 * highlight(normalize(strand - 0.10 * n), h, 60.0);
+        gloss += light * 0.055 * highlight(normalize(strand - 0.10 * n), h, 60.0);
         glow += light * 0.75 * highlight(normalize(strand + 0.18 * n), h, 12.0);
     }
     float root = mix(0.55, 1.0, smoothstep(0.0, 0.30, ribbon.y));

@@ -46,7 +46,7 @@ class Haircut:
 
 
 CUTS = {
-    "buzz": Haircut(5, 4, 1.5, 1.0, forward=1.0, rise=0.4, nodes=3, wisps=3400, width=2.0),
+    "buzz": Haircut(5, 4, 1.5, 1.0, forward=1.0, rise=0.35, nodes=3, wisps=4800, width=1.3),
     "crop": Haircut(34, 13, 7, 3, forward=1.0, down=0.3, rise=0.30, nodes=5, wisps=2100, width=3.6),
     "fringe": Haircut(66, 40, 9, 6, forward=1.0, down=0.5, lateral=0.35, part=24.0, rise=0.1, nodes=7, wisps=1500),
     "side part": Haircut(70, 16, 13, 3, lateral=1.0, back=0.45, part=30.0, rise=0.14, nodes=6, wisps=1700),
@@ -54,15 +54,15 @@ CUTS = {
     "quiff": Haircut(50, 11, 15, 2, back=0.8, down=0.3, rise=0.42, nodes=6, wisps=1900, width=4.5),
     "pixie": Haircut(78, 46, 12, 7, lateral=0.9, back=0.1, forward=0.3, part=26.0, rise=0.1, nodes=7, wisps=1500),
     "bob": Haircut(
-        215, 165, 12, 9, lateral=1.0, back=0.25, down=0.7, part=8.0, nodes=11, wisps=520, width=7.0, level=-92
+        215, 165, 12, 9, lateral=1.0, back=0.25, down=0.7, part=8.0, nodes=11, wisps=380, width=7.0, level=-92
     ),
-    "long middle": Haircut(330, 270, 9, 6, lateral=1.0, back=0.5, down=0.7, part=0.0, nodes=12, wisps=440, width=7.5),
-    "long side": Haircut(330, 270, 12, 8, lateral=1.0, back=0.45, down=0.7, part=24.0, nodes=12, wisps=440, width=7.5),
-    "long back": Haircut(330, 260, 13, 7, back=1.0, down=0.5, rise=0.05, nodes=12, wisps=440, width=7.5),
+    "long middle": Haircut(330, 270, 9, 6, lateral=1.0, back=0.5, down=0.7, part=0.0, nodes=12, wisps=310, width=7.5),
+    "long side": Haircut(330, 270, 12, 8, lateral=1.0, back=0.45, down=0.7, part=24.0, nodes=12, wisps=310, width=7.5),
+    "long back": Haircut(330, 260, 13, 7, back=1.0, down=0.5, rise=0.05, nodes=12, wisps=310, width=7.5),
     "tied": Haircut(260, 200, 5, 3, tie=1.0, down=0.0, nodes=9, wisps=1500, width=4.2),
     "curly short": Haircut(48, 28, 16, 10, forward=0.6, down=0.4, rise=0.35, wave=4.0, pitch=30, nodes=9, wisps=1300),
     "curly long": Haircut(
-        260, 220, 15, 17, lateral=1.0, back=0.4, down=0.7, part=12.0, wave=7.0, pitch=42, nodes=18, wisps=420, width=8.0
+        260, 220, 15, 17, lateral=1.0, back=0.4, down=0.7, part=12.0, wave=7.0, pitch=42, nodes=18, wisps=300, width=8.0
     ),
     "coily short": Haircut(16, 9, 9, 5, away=1.0, down=0.0, rise=1.0, nodes=4, wisps=2000, width=7.0, pattern="coily"),
     "afro": Haircut(58, 50, 50, 40, away=1.0, down=0.0, rise=1.0, wave=2.5, pitch=22, nodes=7, wisps=1500, width=12.0),

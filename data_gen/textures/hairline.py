@@ -71,7 +71,7 @@ def paint_scalp(
     grain = noise(rng, points, 1.6) * 0.3 + 0.5 * rng.standard_normal(len(near), dtype=np.float32)
     jagged = 0.7 * noise(rng, points, 11.0) + 1.5 * grain
     opacity = smoothstep(-5.0, 7.0 + hair.soft, inside + jagged).astype(np.float32)
-    opacity *= (0.92 if hair.cut.top > 12 else 0.80) - 0.05 * np.clip(grain, -2, 2) * (hair.cut.top < 12)
+    opacity *= (0.92 if hair.cut.top > 12 else 0.90) - 0.04 * np.clip(grain, -2, 2) * (hair.cut.top < 12)
     if hair.bald:
         opacity *= 1 - 0.3 * hair.bald
     tint = 0.40 * hair_color(hair, 0.6 * grain, grain)

@@ -22,19 +22,21 @@ from data_gen.textures.skull import Skull
 from data_gen.textures.strand_texture import VARIANTS, strands
 
 BROW_CLEARANCE = 9.0  # mm above the brows' landmarks that no hair enters
+EXTRA = 500  # wisps at most, along the hairline and the parting
 SUBSTEPS = 2  # of a path, between two nodes
 
 
 @dataclasses.dataclass
 class Paths:
     """W growing wisps of S nodes: centre lines, the scalp below them and its normals, (W, S, 3) each; whether a node
-    hangs free (W, S); and how far out in the body of hair a wisp lies, (W,) 0..1."""
+    hangs free (W, S); how far out in the body of hair a wisp lies, (W,) 0..1; and whether it is short, (W,)."""
 
     points: np.ndarray
     below: np.ndarray
     normals: np.ndarray
     hangs: np.ndarray
     layer: np.ndarray
+    short: np.ndarray
 
 
 def grow(identity: Identity, hair: Hair, face: Anatomy, skull: Skull) -> HairMesh | None:
@@ -46,6 +48,7 @@ def grow(identity: Identity, hair: Hair, face: Anatomy, skull: Skull) -> HairMes
     many = np.cumsum(grows) > cut.wisps
     # where skin would show between them there are more, but those of long hair are short
     extra = grows & many & (inside < (40 if cut.nodes >= 10 else 10)) & (roots[:, 2] > skull.center[2])
+    extra &= np.cumsum(extra) <= EXTRA
     chosen = (grows & ~many) | extra
     roots, extra = roots[chosen], extra[chosen]
     if len(roots) < 50:
@@ -64,7 +67,9 @@ def grow(identity: Identity, hair: Hair, face: Anatomy, skull: Skull) -> HairMes
     edge = inside_scalp(hair, face.landmarks, paths.below[:, 0])
     fine = smoothstep(-2.0, 8.0, edge) * 0.45 + 0.55  # baby hairs along the hairline
     flying = rng.random(count) < 0.06
-    width = cut.width * rng.uniform(0.7, 1.3, count) * fine * np.where(flying, 0.35, 1.0)
+    width = (
+        cut.width * np.where(paths.short, 0.7, 1.0) * rng.uniform(0.7, 1.3, count) * fine * np.where(flying, 0.35, 1.0)
+    )
     open_to_light = 1 - (0.45 if cut.top > 20 else 0.25) * (1 - paths.layer)
     column = rng.integers(0, VARIANTS, count) / VARIANTS
     tone = np.exp(0.09 * rng.standard_normal(count) + 0.05 * noise(rng, roots_like(paths), 18.0))
@@ -93,7 +98,7 @@ def _trace(
     high = smoothstep(30.0, 80.0, roots[:, 1] + 0.25 * (roots[:, 2] - skull.center[2]))
     length = (cut.sides + (cut.top - cut.sides) * high) * rng.uniform(0.72, 1.12, count)
     length *= 1 - 0.5 * smoothstep(-10.0, -50.0, roots[:, 1]) * (cut.nodes < 10)  # tapered nape
-    length = np.where(extra, np.minimum(length, 75.0), length)
+    length = np.where(extra, np.minimum(length, 65.0), length)
     step = (length / ((cut.nodes - 1) * SUBSTEPS))[:, None]
     layer = rng.random(count) ** 0.8
     side = np.sign(roots[:, 0] - (cut.part or 0.0) + rng.normal(0, 1.0, count))
@@ -107,7 +112,7 @@ def _trace(
     point, heading = below.copy(), np.zeros((count, 3))
     hanging, arc = np.zeros(count, bool), np.zeros((count, 1))
     shape = (count, cut.nodes, 3)
-    out = Paths(np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape[:2], bool), layer)
+    out = Paths(np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape[:2], bool), layer, extra)
     out.points[:, 0], out.below[:, 0], out.normals[:, 0], out.hangs[:, 0] = point, below, normal, hanging
     for node in range(1, cut.nodes):
         for _ in range(SUBSTEPS):
@@ -215,7 +220,7 @@ def _bun(rng: np.random.Generator, cut: Haircut, skull: Skull) -> Paths:
     outward = np.cos(tilt) * spoke + np.sin(tilt) * pole[:, None]
     points = middle + radius * (0.75 + 0.25 * layer[:, None, None]) * outward
     below = np.broadcast_to(place[0], points.shape).copy()
-    return Paths(points, below, outward, np.ones(points.shape[:2], bool), layer)
+    return Paths(points, below, outward, np.ones(points.shape[:2], bool), layer, np.zeros(count, bool))
 
 
 def _join(a: Paths, b: Paths) -> Paths:
@@ -228,10 +233,10 @@ def _trim(rng: np.random.Generator, cut: Haircut, paths: Paths, landmarks: np.nd
     low = y < landmarks[17:27, 1].max() + BROW_CLEARANCE + 3.0 * rng.random((len(y), 1))
     bad = low & (z > 5) & ((np.abs(x) < 62) | (z > 26)) & (y > -140)
     bad |= y < cut.level + 10.0 * rng.standard_normal((len(y), 1)) * (y < 0)
-    bad |= (np.linalg.norm(paths.points - paths.points[:, -1:], axis=-1) < 2.0) & (
-        np.arange(y.shape[1]) < y.shape[1] - 1
-    )
     nodes = y.shape[1]
+    if cut.tie:
+        arrived = np.linalg.norm(paths.points - paths.points[:, -1:], axis=-1) < 2.0  # at the knot
+        bad |= arrived & (np.arange(nodes) < nodes - 1)
     first = np.where(bad.any(1), bad.argmax(1), nodes)
     keep = first > 1
     end = np.minimum(first - 0.5, nodes - 1)[keep]
@@ -245,7 +250,9 @@ def _trim(rng: np.random.Generator, cut: Haircut, paths: Paths, landmarks: np.nd
         return values[row, low_node] * (1 - part) + values[row, low_node + 1] * part
 
     hangs = paths.hangs[keep][row, low_node]
-    return Paths(*(cut_off(v) for v in (paths.points, paths.below, paths.normals)), hangs, paths.layer[keep])
+    return Paths(
+        *(cut_off(v) for v in (paths.points, paths.below, paths.normals)), hangs, paths.layer[keep], paths.short[keep]
+    )
 
 
 def strand_colors(hair: Hair) -> np.ndarray:

@@ -72,11 +72,11 @@ def paint(identity: Identity, face_model: FaceModel, size: int) -> Texture:
     bearded, shaggy = beard.choose(identity, look), np.float32(0)
     if bearded:
         color, shaggy = beard.paint_beard(identity, bearded, face, color)
-    color = brows.paint_brows(identity, look, face, color)
+    color, browed = brows.paint_brows(identity, look, face, color)
     color, hairy, strands = hairline.paint_scalp(identity, look, face, color)
-    hairy = np.maximum(hairy, shaggy)
+    hairy = np.maximum(np.maximum(hairy, browed), shaggy)
     subsurface = 1 - hairy
-    roughness = roughness * (1 - hairy) + 0.72 * hairy
+    roughness = roughness * (1 - hairy) + 0.97 * hairy
     height = height * (1 - hairy) + strands
     worn = clothes.top(identity)
     cloth = clothes.dress(identity, worn, face, board.bottom)
