@@ -18,7 +18,7 @@ EYE_LOOP = 28
 EYE_OFFSETS = (-2.4, -1.2, 0.0, 1.3, 2.8, 4.5, 6.2, 8.0, 10.5)  # mm outside the lid margin; negative: inside the lids
 MOUTH_COLUMNS = 13
 INNER_CORNER, OUTER_CORNER = np.array([17.0, -2.4]), np.array([47.0, 0.8])
-MOUTH_CORNER = np.array([25.5, -70.3])
+MOUTH_CORNER = np.array([25.5, -69.7])
 BROW = ((11.5, 20.0), (21.0, 24.4), (32.0, 26.2), (43.0, 24.8), (54.0, 18.5))  # inner to outer end; vertices lie there
 
 
@@ -72,7 +72,7 @@ def lip_lines(q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     upper = corner + bow
     meet = (
         corner
-        + 1.7 * (1 - q**2)
+        + 0.9 * (1 - q**2)
         - 0.7 * np.exp(-((q / 0.22) ** 2))
         + 0.35 * np.exp(-(((q - 0.45) / 0.2) ** 2)) * (1 - q)
     )
@@ -248,8 +248,8 @@ def _shape_lids(vertices: np.ndarray, eye: np.ndarray, eye_xy: np.ndarray) -> np
     v = vertices.copy()
     margin = EYE_OFFSETS.index(0.0)
     ring = eye_xy[margin]
-    medial = np.exp(-(((ring[:, 0] - INNER_CORNER[0]) / 4.0) ** 2))
-    v[eye[margin]] = np.stack([ring[:, 0], ring[:, 1], surface.eye_shell(*ring.T) + 2.5 * medial], -1)
+    medial = np.exp(-(((ring[:, 0] - INNER_CORNER[0]) / 4.5) ** 2))
+    v[eye[margin]] = np.stack([ring[:, 0], ring[:, 1], surface.eye_shell(*ring.T) + 5.5 * medial], -1)
     crease = np.sin(np.pi * np.clip((ring[:, 0] - 15) / 33, 0, 1)) ** 0.7 * (np.arange(len(ring)) < len(ring) // 2)
     for loop, fold in ((margin + 3, -0.2), (margin + 4, -1.1), (margin + 5, 0.5)):  # the fold of the upper lid
         v[eye[loop], 2] += fold * crease

@@ -67,7 +67,7 @@ _STROKES = (
     ("hollow below cheekbone", 54.4, -56.0, 46.2, 14.0, 15.6, 21.4, 0.94, -0.54, 1.02),
     ("canine fossa", 18.5, -29.6, 82.2, 6.7, 9.8, 12.0, 0.95, -0.03, 0.05),
     ("muzzle", 0.0, -65.6, 88.4, 21.2, 17.1, 26.1, 0.00, 0.46, 5.42),
-    ("corner hollow", 30.0, -73.1, 78.6, 6.1, 11.2, 14.1, 0.24, -0.37, -2.59),
+    ("corner hollow", 30.0, -73.1, 78.6, 6.1, 11.2, 14.1, 0.24, -0.37, -1.30),
     ("sulcus under lip", 0.0, -86.4, 87.8, 15.1, 5.7, 15.9, 0.00, 0.02, -3.87),
     ("chin boss", 0.0, -98.9, 86.2, 12.6, 8.6, 16.0, 0.00, -0.35, 3.70),
     ("chin side", 14.8, -104.1, 79.9, 8.8, 8.0, 15.9, 1.07, -0.29, 0.66),
@@ -201,7 +201,7 @@ def _nose(p: np.ndarray) -> np.ndarray:
     tent = _RIDGE(p[:, 1]) - flank * (np.sqrt(p[:, 0] ** 2 + 5.0**2) - 5.0)
     d = (p[:, 2] - tent) / np.sqrt(1 + flank**2)
     d = _smin(d, _ellipsoid(p, (1.6, -33.6, 102.0), (10.1, 9.5, 10.9)), 5.0)  # tip, with its faint double dome
-    d = _smin(d, _cone(p, (0, -41.8, 97.5), (0, -49.9, 91.6), 3.2, 4.2), 3.5)  # columella
+    d = _smin(d, _cone(p, (0, -41.8, 97.5), (0, -48.6, 91.8), 3.2, 3.9), 3.5)  # columella
     wing = _smin(
         _ellipsoid(p, (12.0, -38.6, 90.0), (5.6, 6.4, 8.5)),
         _cone(p, (11.1, -38.4, 83.1), (4.7, -37.4, 97.8), 4.0, 5.5),
@@ -267,11 +267,11 @@ def _with_nose(q):
     return q
 
 
-NOSTRIL = np.array([6.3, -46.2, 98.0])  # middle of the left opening
+NOSTRIL = np.array([6.3, -45.7, 98.4])  # middle of the left opening
 _NOSTRIL_AXES = np.array([  # rows: across, along, and inwards
     [0.93, 0.05, 0.36], [-0.31, -0.42, 0.85], [-0.19, 0.91, -0.38],
 ])  # fmt: skip
-_NOSTRIL_SIZE = (3.0, 3.4, 6.0)  # mm: half width, half length, depth
+_NOSTRIL_SIZE = (3.1, 3.0, 6.0)  # mm: half width, half length, depth
 
 
 def _with_nostrils(q):

@@ -18,7 +18,7 @@ IRIS_COLORS = {  # linear RGB of the outer iris, and of the ring about the pupil
     "hazel": ((0.080, 0.066, 0.028), (0.110, 0.055, 0.018)),
     "green": ((0.070, 0.078, 0.045), (0.095, 0.076, 0.034)),
     "grey": ((0.105, 0.125, 0.138), (0.130, 0.130, 0.115)),
-    "blue": ((0.068, 0.095, 0.125), (0.105, 0.112, 0.105)),
+    "blue": ((0.074, 0.092, 0.112), (0.105, 0.108, 0.100)),
 }
 IRIS_CHANCES = {  # in the order above; set by eye after published regional frequencies
     "african": (0.8, 0.2, 0, 0, 0, 0),
