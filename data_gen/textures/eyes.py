@@ -39,7 +39,7 @@ def eyes(identity: Identity, points: np.ndarray, face: Anatomy) -> tuple[np.ndar
     """Both eyeballs as the open lids frame them.
 
     Args:
-      points: (N, 3) of all eyeball texels in the anatomy's frame (adult mm): the foremost of a side is its iris' middle.
+      points: (N, 3) of all eyeball texels in the anatomy's frame (adult mm); the foremost of a side is its pupil.
       face: for its landmarks.
 
     Returns:
