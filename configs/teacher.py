@@ -15,6 +15,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config.seed = 0
     config.steps = 200
     config.batch_size = 64  # over all devices
+    config.accumulate = 1  # parts of a batch that are gone through one after the other: less memory, the same update
+    config.ema_decay = 0.0  # > 0: evaluate and keep the running mean of the weights, for instance 0.999
+    config.frozen_dtype = "float32"  # of weights that do not train: the teacher's, the encoder's under LoRA
     config.pretrained = ""  # a model folder, as of `painjax import`, to start from; '': random weights
 
     config.data = ConfigDict()
@@ -67,6 +70,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
     config.optim = ConfigDict()
     config.optim.learning_rate = 1e-3
+    config.optim.schedule = "cosine"  # after the warm-up: 'cosine', 'rsqrt' or 'constant'
     config.optim.warmup_steps = 30
     config.optim.final_fraction = 0.01
     config.optim.weight_decay = 0.05
@@ -75,7 +79,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.optim.clip_norm = 1.0
     config.optim.groups = ConfigDict({"all": {"pattern": ".*", "rate": 1.0}})
 
-    config.mesh = ConfigDict({"data": -1, "fsdp": 1})  # -1: the devices left over
+    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "model": 1})  # -1: the devices left over
 
     config.log_every = 10
     config.validate_every = 100

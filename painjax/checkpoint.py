@@ -101,8 +101,8 @@ class Checkpoints:
         if step == self._manager.latest_step():
             return
         arguments = ocp.args.Composite(
-            params=ocp.args.PyTreeSave(state.params["model"]),
-            progress=ocp.args.PyTreeSave({"step": state.step, "opt_state": state.opt_state}),
+            params=ocp.args.PyTreeSave(_used(state)),
+            progress=ocp.args.PyTreeSave(_progress(state)),
             position=ocp.args.JsonSave(position),
         )
         score = score if math.isfinite(score) else math.inf
@@ -116,7 +116,7 @@ class Checkpoints:
         Returns:
           The state and the position saved with it, or None if there is no checkpoint.
         """
-        params, progress = state.params["model"], {"step": state.step, "opt_state": state.opt_state}
+        params, progress = _used(state), _progress(state)
         for step in sorted(self._manager.all_steps(), reverse=True):
             arguments = ocp.args.Composite(
                 params=_restore_like(params), progress=_restore_like(progress), position=ocp.args.JsonRestore()
@@ -127,7 +127,12 @@ class Checkpoints:
                 _set_aside(Path(self._manager.directory) / str(step), error)
                 self._manager.reload()
                 continue
-            restored = dataclasses.replace(state, params={"model": saved.params}, **saved.progress)
+            # Without a running mean the parameters that are used are those that train.
+            used, trained = {"model": saved.params}, saved.progress.pop("params", None)
+            if trained is None:
+                restored = dataclasses.replace(state, params=used, **saved.progress)
+            else:
+                restored = dataclasses.replace(state, params={"model": trained}, ema=used, **saved.progress)
             return restored, saved.position
         return None
 
@@ -283,6 +288,17 @@ def _manager(workdir: str | os.PathLike, **options: Any) -> ocp.CheckpointManage
             "position": ocp.JsonCheckpointHandler(),
         },
     )
+
+
+def _used(state: TrainState) -> dict[str, Any]:
+    """The trained parameters as the model is used with: their running mean, where there is one."""
+    return (state.ema or state.params)["model"]
+
+
+def _progress(state: TrainState) -> dict[str, Any]:
+    """What goes on with training needs beside `_used`."""
+    progress = {"step": state.step, "opt_state": state.opt_state}
+    return progress | {"params": state.params["model"]} if state.ema else progress
 
 
 def _remove_unfinished(folder: Path) -> None:

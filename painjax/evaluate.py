@@ -27,7 +27,7 @@ from painjax.metrics import Predictions, constant_baseline, patch_alignment
 from painjax.models.vit import patchify
 from painjax.models.vitpain import ViTPain, ViTPainOutput
 from painjax.pspi import AU_MAX, AU_NAMES, PSPI_MAX, au_shares
-from painjax.sharding import create_mesh, put_batch, replicated
+from painjax.sharding import batch_ways, create_mesh, put_batch, replicated
 
 NEUTRAL_PROTOCOL = {
     "with_neutral": "a neutral render of the same identity from the same view, as the data set provides it",
@@ -103,7 +103,7 @@ def predict_split(model: ViTPain, config: ConfigDict, split: str, *, neutral: bo
     graphdef, state = nnx.split(model)
     mesh, state = _placed(state)
     config = config.copy_and_resolve_references()
-    config.batch_size = -(-config.batch_size // mesh.size) * mesh.size
+    config.batch_size = -(-config.batch_size // batch_ways(mesh)) * batch_ways(mesh)
     frozen = FrozenConfigDict(config)  # hashable: one compilation serves all calls during a training
     parts = []
     with jax.set_mesh(mesh):

@@ -1,4 +1,4 @@
-"""The optimizer: AdamW, warm-up then cosine, clipping, and parameter groups by path."""
+"""The optimizer: AdamW, warm-up and decay, clipping, and parameter groups by path."""
 
 import re
 from typing import Any
@@ -7,29 +7,47 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from painjax.errors import UserError
 
 # Weight decay pulls matrices towards zero; biases, gains and learned tokens are no matrices, even where stacked.
 _NO_DECAY = re.compile(r"(.*/)?(bias|scale|gamma\d*|cls_token|registers|positions|queries)")
+SCHEDULES = ("cosine", "rsqrt", "constant")
 
 
 def learning_rate(config: ConfigDict) -> optax.Schedule:
-    """Rate of the update that follows `count` others: linear warm-up, then a cosine to a fraction of the peak.
+    """Rate of the update that follows `count` others: a linear warm-up, then `optim.schedule`.
 
-    Update `optim.warmup_steps` is the first at the peak, the first is at peak / warmup_steps and not at 0, and update
-    `steps` ends at `optim.final_fraction` of the peak.
+    Update `optim.warmup_steps` is the first at the peak, and the first is at peak / warmup_steps and not at 0. Then
+    'cosine' falls to `optim.final_fraction` of the peak, which update `steps` has; 'rsqrt' falls as 1 / sqrt(update),
+    whatever `steps` is, so that a run can be made longer; 'constant' stays.
+
+    Raises:
+      UserError: if there is no such schedule.
     """
-    peak = config.optim.learning_rate
-    schedule = optax.warmup_cosine_decay_schedule(
-        init_value=0.0,
-        peak_value=peak,
-        warmup_steps=config.optim.warmup_steps,
-        decay_steps=config.steps,
-        end_value=peak * config.optim.final_fraction,
-    )
-    return lambda count: schedule(count + 1)
+    peak, warmup = config.optim.learning_rate, config.optim.warmup_steps
+    kind = config.optim.get("schedule", "cosine")
+    if kind == "cosine":
+        schedule = optax.warmup_cosine_decay_schedule(
+            init_value=0.0,
+            peak_value=peak,
+            warmup_steps=warmup,
+            decay_steps=config.steps,
+            end_value=peak * config.optim.final_fraction,
+        )
+        return lambda count: schedule(count + 1)
+    if kind not in SCHEDULES:
+        raise UserError(f"config.optim.schedule is {kind!r}; expected one of {', '.join(SCHEDULES)}.")
+    warmup = max(warmup, 1)
+
+    def rate(count: Array | int) -> Array:
+        update = jnp.asarray(count, jnp.float32) + 1
+        decay = 1.0 if kind == "constant" else jnp.sqrt(warmup / jnp.maximum(update, warmup))
+        return peak * jnp.minimum(update / warmup, 1.0) * decay
+
+    return rate
 
 
 def make_optimizer(config: ConfigDict, params: nnx.State) -> optax.GradientTransformation:

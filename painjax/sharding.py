@@ -10,16 +10,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from painjax.errors import UserError
 
-MESH_AXES = ("data", "fsdp")
-# 'fsdp' splits the weights over their width and the batch over its rows; 'data' splits only the batch.
-LOGICAL_RULES: dict[str, str | None] = {"embed": "fsdp", "mlp": None, "heads": None, "layer": None}
-BATCH_SPEC = PartitionSpec(MESH_AXES)
+MESH_AXES = ("data", "fsdp", "model")
+# 'data' splits only the batch; 'fsdp' the batch over its rows and the weights over their width; 'model' not the batch,
+# but the weights over attention heads and the MLP's hidden units, whose products are then computed in parts.
+LOGICAL_RULES: dict[str, str | None] = {"embed": "fsdp", "mlp": "model", "heads": "model", "layer": None}
+BATCH_AXES = ("data", "fsdp")
+BATCH_SPEC = PartitionSpec(BATCH_AXES)
 
 
 def create_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -27,17 +30,19 @@ def create_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None =
 
     Args:
       shape: size of each axis, for instance `{"data": -1, "fsdp": 1}`; one may be -1, which takes the devices left.
+        'model' is 1 where it is not given.
       devices: the devices to use; all of them when None.
 
     Returns:
       A mesh with Auto axes (`jax.make_mesh` would make them Explicit, where the model's reshapes are errors).
 
     Raises:
-      UserError: if the axes are not `MESH_AXES`, or do not multiply to the number of devices.
+      UserError: if the axes are not `MESH_AXES`, do not multiply to the number of devices, or if 'model' reaches beyond
+        one process, whose rows of a batch it would split.
     """
     devices = list(jax.devices() if devices is None else devices)
-    sizes = dict(shape)
-    wanted = f"config.mesh = {sizes}"
+    wanted = f"config.mesh = {dict(shape)}"
+    sizes = {"model": 1} | dict(shape)
     if set(sizes) != set(MESH_AXES):
         raise UserError(f"{wanted}; expected exactly the axes {', '.join(MESH_AXES)}.")
     free = [axis for axis in MESH_AXES if sizes[axis] == -1]
@@ -47,6 +52,9 @@ def create_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None =
         sizes[free[0]] = len(devices) // math.prod(size for size in sizes.values() if size != -1)
     if math.prod(sizes.values()) != len(devices):
         raise UserError(f"{wanted} does not fit the devices: its sizes must multiply to {len(devices)}, their number.")
+    here = sum(device.process_index == devices[0].process_index for device in devices)
+    if here % sizes["model"]:
+        raise UserError(f"{wanted}; expected a 'model' that divides {here}, the number of devices of each process.")
     return jax.make_mesh(
         tuple(sizes[axis] for axis in MESH_AXES),
         MESH_AXES,
@@ -55,13 +63,21 @@ def create_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None =
     )
 
 
-def check_batch_size(batch_size: int, mesh: Mesh) -> None:
-    """Raises UserError unless the mesh divides the global batch (a remainder would be padded or dropped unseen)."""
-    if batch_size < 1 or batch_size % mesh.size:
-        fitting = max(math.ceil(batch_size / mesh.size), 1) * mesh.size
+def batch_ways(mesh: Mesh) -> int:
+    """Over how many parts the rows of a batch are split."""
+    return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+
+
+def check_batch_size(batch_size: int, mesh: Mesh, accumulate: int = 1) -> None:
+    """Raises UserError unless the mesh divides each of the `accumulate` parts of the global batch (a remainder would be
+    padded or dropped unseen)."""
+    unit = batch_ways(mesh) * accumulate
+    if batch_size < 1 or batch_size % unit:
+        parts = f", in {accumulate} parts (config.accumulate)" if accumulate > 1 else ""
+        fitting = max(math.ceil(batch_size / unit), 1) * unit
         raise UserError(
-            f"config.batch_size = {batch_size} does not divide over the mesh {dict(mesh.shape)} of {mesh.size} devices."
-            f" Use a multiple of {mesh.size}, for instance {fitting}, or fewer devices."
+            f"config.batch_size = {batch_size} does not divide over the mesh {dict(mesh.shape)} of {mesh.size} devices"
+            f"{parts}. Use a multiple of {unit}, for instance {fitting}, or fewer devices."
         )
 
 
@@ -120,6 +136,18 @@ def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Arra
     """Makes global device arrays from this process's rows of a batch; each process passes its own rows."""
     sharding = batch_sharding(mesh)
     return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
+
+
+def split_batch(batch: Mapping[str, jax.Array], parts: int) -> dict[str, jax.Array]:
+    """[B, ...] -> [parts, B / parts, ...] for the arrays of a batch; no row leaves its device."""
+
+    def split(x: jax.Array) -> jax.Array:
+        x = jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0)  # [parts, B / parts, ...]
+        if jax.sharding.get_abstract_mesh().empty:
+            return x
+        return jax.lax.with_sharding_constraint(x, PartitionSpec(None, *BATCH_SPEC))
+
+    return {name: split(x) for name, x in batch.items()}
 
 
 def constrain_batch(x: jax.Array) -> jax.Array:

@@ -27,7 +27,8 @@ class TrainState:
     """What training changes, and what it needs beside it.
 
     Arrays are kept as plain dicts, which `jax.jit` dispatches five times faster than `nnx.State`s; `graphdef` puts them
-    back into modules. `params` and `opt_state` change with every step. `frozen` holds the weights that do not: under
+    back into modules. `params`, `ema` and `opt_state` change with every step; `ema` is the running mean of the
+    parameters, {} without one, and is what `model` uses. `frozen` holds the weights that do not: under
     'teacher' the teacher's, under 'model' those that LoRA leaves alone; {} without either. `rng` holds the modules'
     random streams as they were at step 0: the streams of step k follow from k, so that there is nothing to save. The
     same class holds shapes or shardings in place of the arrays.
@@ -35,19 +36,20 @@ class TrainState:
 
     step: Any
     params: Any
+    ema: Any
     opt_state: Any
     frozen: Any
     rng: Any
     graphdef: nnx.GraphDef = dataclasses.field(metadata={"static": True})
 
     def model_params(self) -> dict[str, Any]:
-        """All parameters of the model, trained and frozen, by path: {'encoder/norm/scale': array}."""
-        parts = (part.get("model", {}) for part in (self.params, self.frozen))
+        """All parameters of the model as it is used, trained and frozen, by path: {'encoder/norm/scale': array}."""
+        parts = (part.get("model", {}) for part in (self.ema or self.params, self.frozen))
         return {path: value for part in parts for path, value in flatten_dict(part, sep="/").items()}
 
     def model(self) -> ViTPain:
         """The model, in evaluation mode, sharing this state's arrays: use it before the next step donates them."""
-        model = nnx.merge(self.graphdef, self.params, self.frozen, self.rng)["model"]
+        model = nnx.merge(self.graphdef, self.ema or self.params, self.frozen, self.rng)["model"]
         model.eval()
         return model
 
@@ -115,13 +117,16 @@ def create_state(
         params, frozen, rng = (nnx.to_pure_dict(part) for part in split()[1:])
         # An initialiser such as jnp.full(shape, 0.1) has a weak type, the updated parameter has not: two compilations.
         params = jax.tree.map(lambda value: jax.lax.convert_element_type(value, value.dtype), params)
-        return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), frozen, rng, graphdef)
+        ema = jax.tree.map(jnp.copy, params) if config.ema_decay else {}
+        frozen = jax.tree.map(lambda value: value.astype(config.frozen_dtype), frozen)
+        return TrainState(jnp.zeros((), jnp.int32), params, ema, optimizer.init(params), frozen, rng, graphdef)
 
     everywhere = sharding.replicated(mesh)
     param_shardings = sharding.param_shardings(params, mesh)
     shardings = TrainState(
         step=everywhere,
         params=param_shardings,
+        ema=param_shardings if config.ema_decay else {},
         opt_state=optax.tree_map_params(
             optimizer,
             lambda _, placed: placed,
@@ -145,7 +150,9 @@ def replace_params(state: TrainState, arrays: Mapping[str, np.ndarray]) -> Train
     def replace(tree: dict[str, Any]) -> dict[str, Any]:
         return tree | {"model": place(tree["model"], arrays)} if "model" in tree else tree
 
-    return dataclasses.replace(state, params=replace(state.params), frozen=replace(state.frozen))
+    return dataclasses.replace(
+        state, params=replace(state.params), ema=replace(state.ema), frozen=replace(state.frozen)
+    )
 
 
 def place(like: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -168,13 +175,17 @@ def make_train_step(
 ) -> Callable[[TrainState, dict[str, Array]], tuple[TrainState, dict[str, Array]]]:
     """Compiles one step: (state, batch of `painjax.data.pipeline`) -> (state, loss and its terms).
 
-    The state is donated: the one passed in cannot be used again.
+    The state is donated: the one passed in cannot be used again. With `config.accumulate` > 1 the batch is gone through
+    in so many parts, one after the other, and their losses and gradients are averaged: the memory of a part, the update
+    of the whole.
     """
     everywhere = sharding.replicated(mesh)
+    parts = config.accumulate
 
-    def train_step(state: TrainState, batch: dict[str, Array]) -> tuple[TrainState, dict[str, Array]]:
+    def part_of_step(state: TrainState, batch: dict[str, Array], part: Array | int) -> tuple[Any, dict[str, Array]]:
+        """Gradients and loss terms of one part of the batch."""
         batch = prepare(batch, config, jax.random.fold_in(jax.random.key(config.seed), state.step))
-        rng = _streams_of_step(state.rng, state.step)
+        rng = _streams_of_step(state.rng, state.step * parts + part)
 
         def loss(params):
             modules = nnx.merge(state.graphdef, params, state.frozen, rng, copy=True)
@@ -183,10 +194,18 @@ def make_train_step(
             return objectives.distill(modules["model"], modules["teacher"](batch["heatmap_input"]), batch, config.loss)
 
         (value, terms), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
+        return gradients, {"loss": value} | terms
+
+    def train_step(state: TrainState, batch: dict[str, Array]) -> tuple[TrainState, dict[str, Array]]:
+        if parts == 1:
+            gradients, terms = part_of_step(state, batch, 0)
+        else:
+            gradients, terms = _mean_of(part_of_step, state, sharding.split_batch(batch, parts), parts)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        state = dataclasses.replace(state, step=state.step + 1, params=params, opt_state=opt_state)
-        return state, {"loss": value, "gradient_norm": optax.global_norm(gradients)} | terms
+        ema = _moved(state.ema, params, state.step, config.ema_decay) if config.ema_decay else {}
+        state = dataclasses.replace(state, step=state.step + 1, params=params, ema=ema, opt_state=opt_state)
+        return state, terms | {"gradient_norm": optax.global_norm(gradients)}
 
     # Without pinned out_shardings the state comes back laid out otherwise, and the step compiles again and again.
     return jax.jit(
@@ -195,6 +214,24 @@ def make_train_step(
         in_shardings=(shardings, sharding.batch_sharding(mesh)),
         out_shardings=(shardings, everywhere),
     )
+
+
+def _mean_of(part_of_step: Callable, state: TrainState, batches: dict[str, Array], parts: int) -> tuple[Any, Any]:
+    """Gradients and terms averaged over the parts, which run one after the other."""
+
+    def add(total: Any, part: tuple[dict[str, Array], Array]) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, part_of_step(state, *part)), None
+
+    first = {name: x[0] for name, x in batches.items()}
+    zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(part_of_step, state, first, 0))
+    total, _ = jax.lax.scan(add, zero, (batches, jnp.arange(parts)))
+    return jax.tree.map(lambda x: x / parts, total)
+
+
+def _moved(ema: Any, params: Any, step: Array, decay: float) -> Any:
+    """The running mean after another update; early on it forgets faster, so that it is no memory of random weights."""
+    decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda mean, value: decay * mean + (1 - decay) * value, ema, params)
 
 
 def _outline(split: Callable[[], tuple]) -> tuple[nnx.GraphDef, tuple[nnx.State, ...]]:

@@ -30,7 +30,15 @@ from painjax.training_log import Meter, MetricsLog
 # weights are told by their hash, wherever they lie.
 _FREE = ("mesh.", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "data.data_dir", "pretrained")
 # What settings mean that a configuration, such as one written by an earlier version, does not have.
-_UNSET = {"pretrained": "", "loss.pspi_nll": 0.0, "loss.consistency": 0.0} | {
+_UNSET = {
+    "pretrained": "",
+    "loss.pspi_nll": 0.0,
+    "loss.consistency": 0.0,
+    "accumulate": 1,
+    "ema_decay": 0.0,
+    "frozen_dtype": "float32",
+    "optim.schedule": "cosine",
+} | {  # fmt: skip
     f"model.{field.name}": field.default
     for field in dataclasses.fields(ViTPainConfig)
     if field.default is not dataclasses.MISSING
@@ -57,7 +65,7 @@ def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
     config = pretrained.complete(config, weights)
     _check_settings(config)
     mesh = sharding.create_mesh(config.mesh.to_dict())
-    sharding.check_batch_size(config.batch_size, mesh)
+    sharding.check_batch_size(config.batch_size, mesh, config.accumulate)
     teacher_config, teacher_step = _teacher(config)
     _check_same_experiment(config, workdir)
 
@@ -154,7 +162,15 @@ def _check_settings(config: ConfigDict) -> None:
     except ValueError as error:
         raise UserError(f"config.{error}") from error
     wrong = []
-    for name in ("steps", "batch_size", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints"):
+    for name in (
+        "steps",
+        "batch_size",
+        "log_every",
+        "validate_every",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "accumulate",
+    ):
         if config[name] < 1:
             wrong.append(f"config.{name} is {config[name]}; expected at least 1")
     if not 0 <= config.optim.warmup_steps < config.steps:

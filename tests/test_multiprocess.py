@@ -18,7 +18,7 @@ PROGRAM = """
 import json, sys
 import jax
 
-port, processes, process, data_dir, workdir = sys.argv[1:]
+port, processes, process, devices, data_dir, workdir = sys.argv[1:]
 if int(processes) > 1:
     jax.distributed.initialize(f"localhost:{port}", int(processes), int(process))
 from absl import flags
@@ -26,35 +26,36 @@ from configs import teacher
 from painjax import evaluate, train
 
 flags.FLAGS(["painjax"])  # which grain reads
-assert jax.device_count() == 4 and jax.process_count() == int(processes)
+assert jax.device_count() == int(devices) and jax.process_count() == int(processes)
 config = teacher.get_config("test")
 config.data.data_dir = data_dir
-config.model.dropout = 0.0  # drawn by row of the batch, and processes order the rows otherwise
+config.steps = config.validate_every = 20
+assert config.model.dropout > 0
 assert train.main(config, workdir) == config.steps
 evaluate.main(workdir, "test")
 """
 
 
-def run(data_dir, workdir, processes):
-    """Runs the program in `processes` processes that share four devices; returns its losses and its evaluation."""
+def run(data_dir, workdir, processes, devices):
+    """Runs the program in processes that share the devices; returns its losses and its evaluation."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     environment = os.environ | {
         "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={4 // processes}",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices // processes}",
         "OMP_NUM_THREADS": "1",
     }
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, *map(str, (port, processes, process, data_dir, workdir))],
+            [sys.executable, "-c", PROGRAM, *map(str, (port, processes, process, devices, data_dir, workdir))],
             cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True,
         )
         for process in range(processes)
     ]  # fmt: skip
     try:
         for process in running:
-            error = process.communicate(timeout=300)[1]
+            error = process.communicate(timeout=400)[1]
             assert process.returncode == 0, error[-3000:]
     finally:
         for process in running:
@@ -63,10 +64,11 @@ def run(data_dir, workdir, processes):
     return [line["loss"] for line in lines if "loss" in line], json.loads((workdir / "evaluation.json").read_text())
 
 
-def test_two_processes_do_what_one_does(synthetic_dataset, tmp_path):
-    losses, evaluation = run(synthetic_dataset, tmp_path / "two", 2)
-    expected_losses, expected = run(synthetic_dataset, tmp_path / "one", 1)
-    assert len(losses) == 4
-    np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
-    assert evaluation["n"] == expected["n"] == 10  # padding is not counted
-    assert evaluation["pspi"]["mae"] == pytest.approx(expected["pspi"]["mae"], rel=1e-4)
+def test_processes_and_devices_do_not_change_the_training(synthetic_dataset, tmp_path):
+    losses, evaluation = run(synthetic_dataset, tmp_path / "two", processes=2, devices=8)
+    assert len(set(losses)) == 20
+    for name, devices in (("eight", 8), ("one", 1)):
+        expected_losses, expected = run(synthetic_dataset, tmp_path / name, processes=1, devices=devices)
+        np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
+        assert evaluation["n"] == expected["n"] == 10  # padding is not counted
+        assert evaluation["pspi"]["mae"] == pytest.approx(expected["pspi"]["mae"], rel=1e-4)

@@ -31,6 +31,19 @@ def test_learning_rate_warms_up_and_falls_along_a_cosine(config):
     np.testing.assert_allclose(rate(99), end, rtol=1e-4)
 
 
+def test_rsqrt_and_constant_rates(config):
+    config.optim.schedule = "rsqrt"
+    rate, peak = optim.learning_rate(config), config.optim.learning_rate
+    np.testing.assert_allclose([rate(0), rate(9), rate(39)], [peak / 10, peak, peak / 2], rtol=1e-6)
+    config.steps = 1_000_000  # a longer run goes the same way at first
+    np.testing.assert_allclose(optim.learning_rate(config)(39), peak / 2, rtol=1e-6)
+    config.optim.schedule = "constant"
+    np.testing.assert_allclose([optim.learning_rate(config)(i) for i in (0, 9, 99)], [peak / 10, peak, peak], rtol=1e-6)
+    config.optim.schedule = "linear"
+    with pytest.raises(UserError, match="schedule is 'linear'; expected one of cosine, rsqrt, constant"):
+        optim.learning_rate(config)
+
+
 def test_every_parameter_must_be_in_exactly_one_group(config, params):
     groups = {"encoder": {"pattern": "encoder/.*", "rate": 0.1}, "heads": {"pattern": ".*_head/.*", "rate": 1.0}}
     with config.unlocked():

@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,12 +13,17 @@ from painjax.errors import UserError
 
 @pytest.mark.parametrize(
     ("shape", "sizes"),
-    [({"data": -1, "fsdp": 1}, (8, 1)), ({"data": 2, "fsdp": -1}, (2, 4)), ({"data": 4, "fsdp": 2}, (4, 2))],
+    [
+        ({"data": -1, "fsdp": 1}, (8, 1, 1)),
+        ({"data": 2, "fsdp": -1}, (2, 4, 1)),
+        ({"data": 4, "fsdp": 2, "model": 1}, (4, 2, 1)),
+        ({"data": -1, "fsdp": 2, "model": 2}, (2, 2, 2)),
+    ],
 )
 def test_mesh_fills_with_the_devices_left_over(shape, sizes):
     mesh = sharding.create_mesh(shape)
     assert tuple(mesh.shape.values()) == sizes
-    assert mesh.axis_names == ("data", "fsdp")
+    assert mesh.axis_names == ("data", "fsdp", "model")
     assert set(mesh.axis_types) == {AxisType.Auto}
 
 
@@ -27,7 +34,7 @@ def test_mesh_fills_with_the_devices_left_over(shape, sizes):
         ({"data": 16, "fsdp": 1}, "multiply to 8"),
         ({"data": -1, "fsdp": -1}, "at most one"),
         ({"data": 0, "fsdp": 8}, "positive"),
-        ({"data": 8}, "data, fsdp"),
+        ({"data": 8}, "data, fsdp, model"),
     ],
 )
 def test_a_mesh_that_the_devices_do_not_fit_is_refused(shape, message):
@@ -42,6 +49,29 @@ def test_a_batch_that_the_mesh_does_not_divide_is_refused():
         sharding.check_batch_size(12, mesh)
 
 
+def test_the_parts_of_an_accumulated_batch_are_divided_too():
+    mesh = sharding.create_mesh({"data": 2, "fsdp": 2, "model": 2})
+    assert sharding.batch_ways(mesh) == 4
+    sharding.check_batch_size(12, mesh, accumulate=3)
+    with pytest.raises(UserError, match=r"in 3 parts \(config.accumulate\). Use a multiple of 12, for instance 24"):
+        sharding.check_batch_size(16, mesh, accumulate=3)
+
+
+def test_splitting_a_batch_moves_no_row_to_another_device():
+    mesh = sharding.create_mesh({"data": 4, "fsdp": 2})
+    rows = np.arange(32).reshape(16, 2)
+    with jax.set_mesh(mesh):
+        compiled = (
+            jax.jit(lambda x: sharding.split_batch({"x": x}, 2)["x"])
+            .lower(sharding.put_batch({"x": rows}, mesh)["x"])
+            .compile()
+        )
+        parts = compiled(sharding.put_batch({"x": rows}, mesh)["x"])
+    assert parts.shape == (2, 8, 2)
+    assert sorted(parts.reshape(16, 2).tolist()) == rows.tolist()
+    assert not re.search("all-|collective", compiled.as_text())
+
+
 class Layer(nnx.Module):
     def __init__(self, width: int, name: str, rngs: nnx.Rngs):
         init = nnx.with_partitioning(nnx.initializers.normal(), (name, "mlp"), eager_sharding=False)
@@ -51,7 +81,7 @@ class Layer(nnx.Module):
 def test_parameters_go_where_the_table_says():
     mesh = sharding.create_mesh({"data": 2, "fsdp": 4})
     placed = sharding.param_shardings(nnx.state(Layer(12, "embed", nnx.Rngs(0))), mesh)
-    assert placed["linear"]["kernel"].spec == PartitionSpec("fsdp", None)
+    assert placed["linear"]["kernel"].spec == PartitionSpec("fsdp", "model")
     assert placed["linear"]["bias"].spec == PartitionSpec(None)
 
 

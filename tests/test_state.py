@@ -14,7 +14,7 @@ from painjax.state import create_state, make_model, make_train_step
 
 pytestmark = pytest.mark.slow  # each mesh compiles the whole step
 
-MESHES = {"1 device": ((1, 1), 1), "8x1": ((8, 1), 8), "4x2": ((4, 2), 8), "2x4": ((2, 4), 8)}
+MESHES = {"1 device": ((1, 1), 1), "8x1": ((8, 1), 8), "2x4": ((2, 4), 8), "2x2x2": ((2, 2, 2), 8)}
 
 
 def make_config(data_dir):
@@ -27,7 +27,7 @@ def make_config(data_dir):
 
 def run(config, shape, devices, steps=20, frozen=None):
     """Losses of `steps` steps, and the state, the batches' shardings and the step after them."""
-    mesh = sharding.create_mesh({"data": shape[0], "fsdp": shape[1]}, jax.devices()[:devices])
+    mesh = sharding.create_mesh(dict(zip(("data", "fsdp", "model"), shape, strict=False)), jax.devices()[:devices])
     batches = train_batches(config)
     losses = []
     with jax.set_mesh(mesh):
@@ -66,6 +66,58 @@ def test_weights_and_their_moments_are_split_over_fsdp(runs):
     for array in (kernel, moment, frozen):
         layers, width, hidden = array.shape
         assert {shard.data.shape for shard in array.addressable_shards} == {(layers, width // 4, hidden)}
+
+
+def test_hidden_units_and_heads_are_split_over_model(runs):
+    _, state, _ = runs["2x2x2"]
+    blocks = state.params["model"]["encoder"]["blocks"]
+    for name, axis in (("fc1", 2), ("qkv", 2), ("fc2", 1), ("proj", 1)):
+        kernel = blocks[name]["kernel"]
+        (part,) = {shard.data.shape for shard in kernel.addressable_shards}
+        assert part[axis] == kernel.shape[axis] // 2 and part[3 - axis] == kernel.shape[3 - axis] // 2
+
+
+def test_accumulated_parts_make_the_update_of_the_whole_batch(synthetic_dataset):
+    config = make_config(synthetic_dataset)
+    config.model.dropout = 0.0  # its draws follow the part
+    config.loss.attention = 0.0  # the only term that is a weighted mean over a batch
+    whole, after_whole, _ = run(config, (1, 1), 1, steps=3)
+    config.batch_size, config.accumulate = 8, 2
+    parts, after_parts, _ = run(config, (2, 1), 2, steps=3)
+    np.testing.assert_allclose(parts, whole, rtol=1e-5)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), after_parts.params, after_whole.params
+    )
+
+
+def test_the_running_mean_follows_the_weights_and_is_what_is_used(synthetic_dataset):
+    config = make_config(synthetic_dataset)
+    config.ema_decay = 0.15  # the first update counts 1 - 1/10, the second 1 - 0.15
+    mesh = sharding.create_mesh({"data": 1, "fsdp": 2}, jax.devices()[:2])
+    batches, weights = train_batches(config), []
+    with jax.set_mesh(mesh):
+        state, shardings, optimizer = create_state(config, mesh, teacher.get_config("test"))
+        step = make_train_step(config, optimizer, shardings, mesh)
+        for _ in range(2):
+            weights.append(jax.device_get(state.params["model"]["pspi_head"]))
+            state, _ = step(state, sharding.put_batch(next(batches), mesh))
+    weights.append(jax.device_get(state.params["model"]["pspi_head"]))
+    mean = jax.tree.map(lambda a, b, c: 0.15 * (0.1 * a + 0.9 * b) + 0.85 * c, *weights)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), state.ema["model"]["pspi_head"], mean)
+    np.testing.assert_array_equal(state.model_params()["encoder/cls_token"], state.ema["model"]["encoder"]["cls_token"])
+    kernel = state.ema["model"]["encoder"]["blocks"]["fc1"]["kernel"]
+    assert kernel.sharding == state.params["model"]["encoder"]["blocks"]["fc1"]["kernel"].sharding
+
+
+def test_frozen_weights_may_be_kept_in_half_the_memory(runs, synthetic_dataset):
+    config = make_config(synthetic_dataset)
+    config.frozen_dtype = "bfloat16"
+    losses, state, _ = run(config, (1, 1), 1, steps=3)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(state.frozen)} == {"bfloat16"}
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(state.params)} == {"float32"}
+    expected = runs["1 device"][0][:3]
+    np.testing.assert_allclose(losses, expected, rtol=5e-3)  # a teacher rounded to 8 bits
+    assert not np.array_equal(losses, expected)
 
 
 def test_the_teacher_stays_as_it_is(runs, synthetic_dataset):

@@ -130,6 +130,9 @@ def _config(case: Case) -> ConfigDict:
         {
             "seed": 0,
             "steps": 1_000_000,
+            "accumulate": 1,
+            "ema_decay": 0.0,
+            "frozen_dtype": "float32",
             "model": case.model_settings(),
             "loss": {"pspi": 1.0, "aus": 1.0, "thresholds": 0.1},
             "optim": {

@@ -1,6 +1,6 @@
 """Batches: shuffled without end for training, one masked pass for evaluation; each process reads only its rows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grain
@@ -13,6 +13,7 @@ from painjax.errors import UserError
 
 # JPEG decoding leaves the interpreter lock, so threads beat worker processes, and keep the order.
 _READ_OPTIONS = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
+_ENDLESS = 2**40  # batches
 
 
 def train_batches(config: ConfigDict) -> grain.DatasetIterator:
@@ -29,8 +30,7 @@ def train_batches(config: ConfigDict) -> grain.DatasetIterator:
     """
     source = FrameSource(config.data.name, config.data.train_split, image_fields(config), config.data.data_dir)
     examples = grain.MapDataset.source(source).seed(config.seed).shuffle().repeat()
-    rows = examples.map(lambda example: example | {"valid": np.True_})[jax.process_index() :: jax.process_count()]
-    return iter(rows.batch(_rows_per_process(config)).to_iter_dataset(_READ_OPTIONS))
+    return _batches(config, _ENDLESS, lambda i: examples[i] | {"valid": np.True_})
 
 
 def eval_batches(config: ConfigDict, split: str) -> Iterator[dict[str, Any]]:
@@ -40,13 +40,9 @@ def eval_batches(config: ConfigDict, split: str) -> Iterator[dict[str, Any]]:
     makes the same number of equal batches.
     """
     source = FrameSource(config.data.name, split, image_fields(config), config.data.data_dir)
-    padded = -(-len(source) // config.batch_size) * config.batch_size
-
-    def load(i: int) -> dict[str, Any]:
-        return source[min(i, len(source) - 1)] | {"valid": np.bool_(i < len(source))}
-
-    rows = grain.MapDataset.range(padded).map(load)[jax.process_index() :: jax.process_count()]
-    return iter(rows.batch(_rows_per_process(config)).to_iter_dataset(_READ_OPTIONS))
+    last = len(source) - 1
+    batches = -(-len(source) // config.batch_size)
+    return _batches(config, batches, lambda i: source[min(i, last)] | {"valid": np.bool_(i <= last)})
 
 
 def image_fields(config: ConfigDict) -> tuple[str, ...]:
@@ -56,10 +52,21 @@ def image_fields(config: ConfigDict) -> tuple[str, ...]:
     return ("image", "heatmap") if config.model.neutral == "none" else ("image", "neutral_image", "heatmap")
 
 
-def _rows_per_process(config: ConfigDict) -> int:
+def _batches(config: ConfigDict, count: int, load: Callable[[int], dict[str, Any]]) -> grain.DatasetIterator:
+    """This process's rows of `count` global batches, of examples `load(0)`, `load(1)`, ...
+
+    Global batch k is examples k * batch_size onwards, whatever the number of processes, and a process takes a block of
+    it: row r is the same example everywhere, and so are the random numbers that the model draws for row r.
+    """
     rows, rest = divmod(config.batch_size, jax.process_count())
     if rest:
         raise UserError(
             f"config.batch_size = {config.batch_size} does not divide over {jax.process_count()} processes."
         )
-    return rows
+    first = jax.process_index() * rows
+
+    def own(i: int) -> dict[str, Any]:
+        batch, row = divmod(i, rows)
+        return load(batch * config.batch_size + first + row)
+
+    return iter(grain.MapDataset.range(count * rows).map(own).batch(rows).to_iter_dataset(_READ_OPTIONS))

@@ -71,11 +71,11 @@ class AUHead(nnx.Module):
         self.norm = layer_norm(d, config=config, rngs=rngs)
         self.key = Linear(d, d, ("embed", "heads"), config=config, rngs=rngs)
         self.value = Linear(d, d, ("embed", "heads"), config=config, rngs=rngs)
-        self.hidden = Linear(d, d, ("heads", "mlp"), config=config, rngs=rngs)
+        self.hidden = Linear(d, d, ("heads", "embed"), config=config, rngs=rngs)
         self.dropout = Dropout(config.dropout, rngs=rngs)
         # One direction per unit: a shared output layer would make the units compete for it.
         self.readout = nnx.Param(
-            named(nnx.initializers.truncated_normal(INIT_STDDEV), None, "mlp")(rngs.params(), (units, d))
+            named(nnx.initializers.truncated_normal(INIT_STDDEV), None, "embed")(rngs.params(), (units, d))
         )
         self.bias = nnx.Param(jnp.full((units,), AU_START))
 

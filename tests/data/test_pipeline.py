@@ -69,7 +69,7 @@ def test_processes_share_each_global_batch(config, monkeypatch):
         parts.append(take(train_batches(config), 7))
     for batch, first, second in zip(whole, *parts, strict=True):
         assert len(first) == len(second) == 4
-        assert sorted(batch) == sorted([*first, *second])
+        np.testing.assert_array_equal(batch, [*first, *second])
     config.batch_size = 7
     with pytest.raises(UserError, match="batch_size = 7.*2 processes"):
         train_batches(config)
