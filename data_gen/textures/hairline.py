@@ -1,11 +1,15 @@
 """Where hair grows on the head, and the hair that is painted there: what shows between the wisps."""
 
+import dataclasses
+
 import numpy as np
 
 from data_gen.scene import Identity, stream
 from data_gen.textures.anatomy import Anatomy
 from data_gen.textures.hair import Hair, hair_color
 from data_gen.textures.noise import noise, smoothstep
+
+DEEP_MM = 25.0  # from the border
 
 
 def inside_hairline(hair: Hair, landmarks: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -64,9 +68,15 @@ def paint_scalp(
     rng = stream(identity.seed, "strands")
     near = np.flatnonzero((face.points[:, 1] > -75) & (face.points[:, 2] < 75))
     inside = inside_scalp(hair, face.landmarks, face.points[near])
-    inside = np.where(is_ear(face)[near], -20.0, inside)
-    close = inside > -14
-    near, inside = near[close], inside[close]
+    near, inside = near[inside > -14], inside[inside > -14]
+    skin = ~is_ear(dataclasses.replace(face, points=face.points[near]))
+    near, inside = near[skin], inside[skin].astype(np.float32)
+    out, total, height = color.copy(), np.zeros(len(color), np.float32), np.zeros(len(color), np.float32)
+    if hair.cut.top > 12:  # wisps cover what lies deep inside: no strand of it is seen
+        deep = near[inside > DEEP_MM]
+        out[deep] = 0.40 * hair_color(hair, np.zeros(1), np.zeros(1))
+        total[deep] = 1.0
+        near, inside = near[inside <= DEEP_MM], inside[inside <= DEEP_MM]
     points = face.points[near]
     grain = noise(rng, points, 1.6) * 0.3 + 0.5 * rng.standard_normal(len(near), dtype=np.float32)
     jagged = 0.7 * noise(rng, points, 11.0) + 1.5 * grain
@@ -75,7 +85,6 @@ def paint_scalp(
     if hair.bald:
         opacity *= 1 - 0.3 * hair.bald
     tint = 0.40 * hair_color(hair, 0.6 * grain, grain)
-    out, total, height = color.copy(), np.zeros(len(color), np.float32), np.zeros(len(color), np.float32)
     shade = 1 - 0.22 * smoothstep(-14.0, 0.0, inside)[:, None] * (hair.cut.top > 12)  # hair overhangs its border
     out[near] = color[near] * shade * (1 - opacity[:, None]) + tint * opacity[:, None]
     total[near], height[near] = opacity, 0.08 * opacity * grain

@@ -96,8 +96,12 @@ def _trace(
 ) -> Paths:
     cut, count = hair.cut, len(roots)
     high = smoothstep(30.0, 80.0, roots[:, 1] + 0.25 * (roots[:, 2] - skull.center[2]))
-    length = (cut.sides + (cut.top - cut.sides) * high) * rng.uniform(0.72, 1.12, count)
+    length = (cut.sides + (cut.top - cut.sides) * high) * rng.uniform(
+        *((0.88, 1.02) if cut.away else (0.72, 1.12)), count
+    )
     length *= 1 - 0.5 * smoothstep(-10.0, -50.0, roots[:, 1]) * (cut.nodes < 10)  # tapered nape
+    if cut.away:  # round, not a mushroom
+        length *= 0.5 + 0.5 * smoothstep(-15.0, 50.0, roots[:, 1])
     length = np.where(extra, np.minimum(length, 65.0), length)
     step = (length / ((cut.nodes - 1) * SUBSTEPS))[:, None]
     layer = rng.random(count) ** 0.8
@@ -128,6 +132,7 @@ def _trace(
             if cut.away:
                 above = 0.0
             lying = below + (above + rise * arc * (0.7 + 0.3 * layer[:, None]) + 0.6) * normal
+            lying = lying + cut.away * arc * 0.8 * own
             down = np.array([0.0, -1.0, 0.0]) + 0.12 * own
             falling = 0.7 * heading + 0.3 * down
             falling /= np.linalg.norm(falling, axis=-1, keepdims=True)
