@@ -48,9 +48,9 @@ def disc(points: np.ndarray, island: np.ndarray) -> Part:
     return Part(points.reshape(-1, 3)[spokes - 1 :], island.reshape(-1, 2)[spokes - 1 :], faces)
 
 
-EAR_ANCHOR = np.array([69.8, -29.0, -4.0])  # tragus
+EAR_ANCHOR = np.array([68.4, -29.0, -4.0])  # tragus
 EAR_AXES = np.stack([  # rows: backwards along the auricle, up, outwards
-    np.array([0.47, -0.17, -0.866]), np.array([0.07, 0.983, -0.17]), np.array([0.88, 0.02, 0.475]),
+    np.array([0.47, -0.17, -0.866]), np.array([0.13, 0.977, -0.17]), np.array([0.88, 0.02, 0.475]),
 ])  # fmt: skip
 _EAR_OUTLINE = np.array([
     (3, 6), (2.5, 15), (5, 25), (12, 32.5), (21, 33), (29, 27), (33, 17), (33, 5), (30, -6),
