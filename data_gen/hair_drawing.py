@@ -7,7 +7,9 @@ from data_gen import gl_objects, hair_shading
 from data_gen.textures import HairMesh
 
 HAIR_VALUE = -1.0  # what hair writes into a field, where heads write 0..1
-FIELD_WIDTH = 0.55  # share of a wisp's width that hides things in a field: strands are sparse at its edges
+FIELD_WIDTH = (
+    1.3  # share of a wisp's width that hides things in a field: a little more, for it lies flat and faces no camera
+)
 TAPER = ((0.0, 0.14, 0.65, 1.0), (0.15, 1.0, 0.9, 0.2))  # width of a wisp along its length
 OPAQUE = 0.5  # opacity above which strands hide what is behind them
 INNER = 0.85  # light below which the edges of a wisp are covered by others
@@ -55,13 +57,14 @@ class HairDrawing:
         static[..., 10] = hair.tone[:, None, None]
         gl_objects.update(gl, self._static, static)
         side = np.cross(strand, hair.normals)
-        side *= (FIELD_WIDTH * half / np.maximum(np.linalg.norm(side, axis=-1), 1e-6))[..., None]
+        wide = 0.5 * FIELD_WIDTH * hair.widths[:, None] / np.maximum(np.linalg.norm(side, axis=-1), 1e-6)
+        side *= wide[..., None]
         self._field_sides = np.stack([-side, side], 2).astype(np.float32)  # [W, S, 2, 3]
         a = 2 * np.arange(nodes - 1)[:, None]
         quads = a + np.array([0, 1, 2, 2, 1, 3])  # [S - 1, 6]
         first = 2 * nodes * np.arange(wisps)[:, None]
         self._triangles = (first + quads.ravel()).astype(np.uint32).reshape(wisps, nodes - 1, 6)
-        dense = (first + quads[min(1, nodes - 2) : max(nodes - 2, 1)].ravel()).astype(np.uint32)  # not roots and tips
+        dense = (first + quads[: max(nodes - 2, 1)].ravel()).astype(np.uint32)  # not tips
         self._field_count = dense.size
         gl.glBindVertexArray(self._field_array)
         gl.glBufferData(gl.GL_ELEMENT_ARRAY_BUFFER, dense.nbytes, dense, gl.GL_STATIC_DRAW)

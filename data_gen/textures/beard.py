@@ -53,7 +53,7 @@ def density(kind: str, face: Anatomy) -> np.ndarray:
     beside *= smoothstep(chin_y - 8, chin_y + 8, y)
     line = [nose_y - 2, nose_y - 3, nose_y - 13, mouth_y - 2, mouth_y + 6, -6, 4]
     top = np.interp(x, [0, 14, 24, 36, 52, 66, 78], line)
-    jaw = smoothstep(-2, 5, top - y) * smoothstep(chin_y - 34, chin_y - 12, y + 0.25 * (50 - x)) * smoothstep(-12, 6, z)
+    jaw = smoothstep(-2, 5, top - y) * smoothstep(chin_y - 26, chin_y - 9, y + 0.25 * (50 - x)) * smoothstep(-12, 6, z)
     bare = np.exp(-(((x - 19) / 6) ** 2) - ((y - lower_y + 5) / 5) ** 2)  # beside the lower lip grows little
     whole = np.maximum(jaw * (1 - 0.6 * bare), lip)
     area = {"moustache": lip, "goatee": np.maximum(np.maximum(lip, chin), 0.8 * beside)}.get(kind, whole)
@@ -75,7 +75,7 @@ def paint_beard(identity: Identity, beard: Beard, face: Anatomy, color: np.ndarr
     )
     ragged = np.clip(area + 0.10 * (area > 0) * noise(rng, points, 5.0), 0, 1)
     opacity = (0.93 * smoothstep(0.05, 0.85, ragged) * (0.78 + 0.22 * smoothstep(-1, 1, strand)))[:, None]
-    tint = 0.38 * hair_color(beard.hair, 0.6 * strand, 1.2 * strand)
+    tint = 0.30 * hair_color(beard.hair, 0.6 * strand, 1.2 * strand)
     out = color.copy()
     out[near] = color[near] * (1 - opacity) + tint * opacity
     covered = np.zeros(len(color), np.float32)
