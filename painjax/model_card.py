@@ -109,7 +109,7 @@ def _pictures(model: Exportable) -> str:
         f"{found['size']} x {found['size']} pixels ({found['interpolation']}{crop}), "
         + ("one channel (a pain heatmap)" if model.config.in_channels == 1 else "RGB")
         + f" in 0..1, then (x - mean) / std with mean {mean} and standard deviation {std}."
-        + ("" if model.kind == "encoder" else " The face fills about four fifths of the picture's height.")
+        + ("" if model.kind == "encoder" else " The face fills about seven tenths of the picture's height.")
     )
 
 

@@ -105,7 +105,7 @@ class PictureReader:
         if short < MIN_SIDE or (isinstance(self.crop, str) and long > MAX_ASPECT * short):
             raise UserError(
                 f"The image {name} has {width} x {height} pixels; that is no portrait. Expected a face that fills "
-                f"about four fifths of the picture's height, at least {MIN_SIDE} pixels on its short side (better "
+                f"about seven tenths of the picture's height, at least {MIN_SIDE} pixels on its short side (better "
                 f"{self.size}), and sides that differ by no more than {MAX_ASPECT:g} times. Crop the picture around "
                 "the face."
             )
