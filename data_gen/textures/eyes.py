@@ -14,7 +14,7 @@ IRIS_MM = 5.85  # radius
 PUPIL_MM = (1.5, 2.3)  # radius in a lit room; the old end of the range belongs to the young
 IRIS_COLORS = {  # linear RGB of the outer iris, and of the ring about the pupil
     "dark brown": ((0.026, 0.012, 0.007), (0.034, 0.015, 0.008)),
-    "brown": ((0.070, 0.032, 0.014), (0.085, 0.038, 0.015)),
+    "brown": ((0.050, 0.023, 0.011), (0.062, 0.028, 0.012)),
     "hazel": ((0.080, 0.066, 0.028), (0.110, 0.055, 0.018)),
     "green": ((0.070, 0.078, 0.045), (0.095, 0.076, 0.034)),
     "grey": ((0.105, 0.125, 0.138), (0.130, 0.130, 0.115)),
