@@ -23,7 +23,7 @@ from data_gen.distractors import DISTRACTORS
 from data_gen.generate import takes
 from data_gen.generator_config import GeneratorConfig
 from data_gen.scene import AGE_GROUPS, CELLS, ETHNICITIES, GENDERS, Identity, Scene, identity, pack_seed
-from data_gen.trajectories import FRAMES, FRAMES_PER_SECOND
+from data_gen.trajectories import CLIPS, FRAMES, FRAMES_PER_SECOND
 from data_gen.variants import VARIANTS, Variant
 from data_gen.views import VIEWS
 from painjax.pspi import AU_MAX, AU_NAMES, PSPI_MAX, pspi
@@ -145,8 +145,12 @@ def _distractors(config: GeneratorConfig, people: Iterable[int]) -> Image.Image:
 
 
 def _clip(config: GeneratorConfig, person: int, path: Path) -> Path:
-    """The first clip of a person with its heatmap beside it, repeated without end."""
-    scenes = [plan.scene(pack_seed(config.dataset_seed, person, plan.FIRST_CLIP, i)) for i in range(FRAMES)]
+    """The most painful clip of a person with its heatmap beside it, repeated without end."""
+    clips = [
+        [plan.scene(pack_seed(config.dataset_seed, person, plan.FIRST_CLIP + number, i)) for i in range(FRAMES)]
+        for number in range(CLIPS)
+    ]
+    scenes = max(clips, key=lambda clip: max(pspi(np.array(s.aus)) * (s.kind == "pain") for s in clip))
     frames = _pictures(config, scenes, lambda s: f"{s.clip.time:.2f} s  PSPI {pspi(np.array(s.aus)):.1f}")
     heats = _pictures(config, scenes, lambda s: "pain heatmap", heat=True)
     pictures = [sheet([pair]) for pair in zip(frames, heats, strict=True)]
