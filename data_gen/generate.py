@@ -136,7 +136,7 @@ def takes(config: GeneratorConfig, scenes: Sequence[Scene]) -> list[tuple[Scene,
         raise ValueError(f"scenes are of {len(people)} people; expected those of one.")
     (person,) = people
     model, renderer = _stage(config.face_model, config.image_size)
-    renderer.set_texture(paint(config.texture_backend, person, model, config.texture_size))
+    renderer.set_texture(paint(config.texture_backend, person, model, config.texture_size), model.neutral(person))
     return list(_takes(config, person, model, renderer, scenes, {s.seed for s in scenes}))
 
 
@@ -144,7 +144,7 @@ def _examples(config: GeneratorConfig, index: int, seeds: list[int]) -> list[tup
     """[(key, example)] of some frames of one identity, and of no others of it than they need."""
     model, renderer = _stage(config.face_model, config.image_size)
     person = identity(config.dataset_seed, index)
-    renderer.set_texture(paint(config.texture_backend, person, model, config.texture_size))
+    renderer.set_texture(paint(config.texture_backend, person, model, config.texture_size), model.neutral(person))
     needed = sorted({*seeds, *map(plan.reference_seed, seeds)})  # one expression after the other
     scenes = [plan.scene(seed, config.neutral_variation) for seed in needed]
     takes = {s.seed: (s, take) for s, take in _takes(config, person, model, renderer, scenes, set(seeds))}

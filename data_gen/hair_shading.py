@@ -6,7 +6,7 @@ al. (2003) as Scheuermann (2004) approximates them. Light is summed at the nodes
 
 from data_gen.film import FILM
 
-HAIR_VERTEX = """#version 330 core
+RIBBON = """#version 330 core
 layout(location = 0) in vec3 center;    // of the wisp, mm
 layout(location = 1) in vec3 normal;    // of the body of hair
 layout(location = 2) in vec3 strand;    // direction from root to tip
@@ -14,6 +14,68 @@ layout(location = 3) in vec4 ribbon;    // texture u and v; half the width, sign
 layout(location = 4) in float tone;
 uniform mat4 world_to_clip;
 uniform vec3 eye;
+
+vec4 edge(vec3 to_eye) { // where an edge of the ribbon appears
+    vec3 flat_side = normalize(cross(strand, normal) + 1e-5);
+    vec3 facing_side = cross(strand, to_eye);
+    facing_side *= sign(dot(facing_side, flat_side)) / max(length(facing_side), 0.3);
+    vec3 side = normalize(mix(flat_side, facing_side, 0.6));
+    return world_to_clip * vec4(center + side * ribbon.z + to_eye * 1.2, 1.0); // clear of the scalp
+}
+"""
+
+OPACITY = """
+uniform sampler2D strand_map; // rgb: square root of the linear colour; a: opacity
+float opacity(vec4 texel) { return min(1.15 * texel.a, 1.0); }
+"""
+
+NUMBER_VERTEX = (
+    RIBBON
+    + """
+out vec2 v_uv;
+void main() {
+    v_uv = ribbon.xy;
+    gl_Position = edge(normalize(eye - center));
+}
+"""
+)
+
+NUMBER_FRAGMENT = (
+    """#version 330 core
+in vec2 v_uv;
+uniform float dense; // what is less opaque than this is not there
+out float number;    // of the triangle, from 1
+"""
+    + OPACITY
+    + """
+void main() {
+    if (opacity(texture(strand_map, v_uv)) < dense) discard;
+    number = float(gl_PrimitiveID + 1);
+}
+"""
+)
+
+FIELD_VERTEX = (
+    RIBBON
+    + """
+out float v_depth;
+void main() {
+    gl_Position = edge(normalize(eye - center));
+    v_depth = gl_Position.w;
+}
+"""
+)
+
+FIELD_FRAGMENT = """#version 330 core
+in float v_depth;
+uniform float value; // of hair
+out vec2 field;
+void main() { field = vec2(value, v_depth); }
+"""
+
+HAIR_VERTEX = (
+    RIBBON
+    + """
 uniform vec3 light_direction[3];
 uniform vec3 light_color[3];
 uniform vec3 ambient_up;
@@ -31,10 +93,6 @@ float highlight(vec3 t, vec3 h, float power) {
 
 void main() {
     vec3 to_eye = normalize(eye - center);
-    vec3 flat_side = normalize(cross(strand, normal) + 1e-5);
-    vec3 facing_side = cross(strand, to_eye);
-    facing_side *= sign(dot(facing_side, flat_side)) / max(length(facing_side), 0.3);
-    vec3 side = normalize(mix(flat_side, facing_side, 0.6));
     vec3 n = normal;
     vec3 sum = mix(ambient_down, ambient_up, 0.5 + 0.5 * n.y) * 0.9;
     vec3 gloss = vec3(0.0), glow = vec3(0.0);
@@ -55,9 +113,10 @@ void main() {
     v_gloss = gloss * shade * shade;
     v_glow = glow * shade * tone;
     v_uv = ribbon.xy;
-    gl_Position = world_to_clip * vec4(center + side * ribbon.z + to_eye * 1.2, 1.0); // clear of the scalp
+    gl_Position = edge(to_eye);
 }
 """
+)
 
 HAIR_FRAGMENT = (
     """#version 330 core
@@ -65,15 +124,15 @@ in vec2 v_uv;
 in vec3 v_diffuse;
 in vec3 v_gloss;
 in vec3 v_glow;
-uniform sampler2D strand_map;  // rgb: square root of the linear colour; a: opacity
-uniform float dense;           // > 0: only what is more opaque than this, drawn as fully opaque
+uniform float dense; // > 0: only what is more opaque than this, drawn as fully opaque
 out vec4 color;
 """
     + FILM
+    + OPACITY
     + """
 void main() {
     vec4 texel = texture(strand_map, v_uv);
-    float alpha = min(1.15 * texel.a, 1.0);
+    float alpha = opacity(texel);
     if (alpha < max(dense, 0.02)) discard;
     if (dense > 0.0) alpha = 1.0;
     vec3 albedo = texel.rgb * texel.rgb;

@@ -123,7 +123,7 @@ class Renderer:
         self._shadow_target, self._shadow_map = gl_objects.shadow_target(gl, shadow.SIZE)
         self._everywhere = gl.glGenVertexArrays(1)  # no attributes: the triangle over the whole picture
         self._textures = gl.glGenTextures(3)  # albedo and roughness; surface; wrinkles
-        self._hair = HairDrawing(gl, topology.template)
+        self._hair = HairDrawing(gl, topology.template, size * SUPERSAMPLING)
         gl.glEnable(gl.GL_DEPTH_TEST)
         gl.glClearColor(0, 0, 0, 0)
         gl.glPixelStorei(gl.GL_PACK_ALIGNMENT, 1)
@@ -145,8 +145,11 @@ class Renderer:
             self._platform = None
 
     @egl.explained
-    def set_texture(self, texture: Texture) -> None:
-        """Uploads the look of an identity; it stays until the next call."""
+    def set_texture(self, texture: Texture, rest: np.ndarray | None = None) -> None:
+        """Uploads the look of an identity; it stays until the next call.
+
+        `rest`: (V, 3) mm, the identity's face at rest, by which hair that others hide is left out; None: the template.
+        """
         gl = self._gl
         self._make_current()
         size = len(texture.albedo)
@@ -170,7 +173,7 @@ class Renderer:
         self._posed = self._shadow = None  # clothes and hair are others
         self._displacement = texture.displacement
         self._exposure = texture.exposure
-        self._hair.set(texture.hair)
+        self._hair.set(texture.hair, rest)
 
     def pose(self, vertices: np.ndarray, wrinkles: np.ndarray | None = None) -> Pose:
         """Prepares a face for any number of pictures and fields, until the next `set_texture`.
@@ -212,6 +215,7 @@ class Renderer:
         rig, fine = lighting.rig(light, camera), self.size * SUPERSAMPLING
         world_to_clip, vertices = _world_to_clip(camera), self._posed.vertices
         world_to_shadow = self._cast(rig.directions[0])
+        self._hair.look(world_to_clip)
 
         gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, self._surface_target)
         gl.glUseProgram(self._surface_program)
@@ -264,12 +268,12 @@ class Renderer:
         """
         gl = self._begin(camera, face if isinstance(face, Pose) else self.pose(face))
         gl_objects.update(gl, self._values, values)
+        world_to_clip = _world_to_clip(camera)
+        self._hair.look(world_to_clip)
         gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, self._field_target)
         gl.glUseProgram(self._field_program)
-        self._draw(
-            self._field_array, self._field_program, _world_to_clip(camera), self.size, self._mouth(camera, self.size)
-        )
-        self._hair.field(self._posed.vertices)
+        self._draw(self._field_array, self._field_program, world_to_clip, self.size, self._mouth(camera, self.size))
+        self._hair.field(self._posed.vertices, world_to_clip)
         value, depth = np.moveaxis(self._read_field(self.size), -1, 0)
         mask = (depth > 0) & (value > 0.5 * HAIR_VALUE)  # interpolation rounds
         return Field(np.where(mask, value, np.float32(0)), mask, np.where(depth > 0, depth, np.float32(np.inf)))
@@ -303,7 +307,7 @@ class Renderer:
             gl.glBindVertexArray(self._shadow_array)
             gl.glEnable(gl.GL_CULL_FACE)
             gl_objects.triangles(gl, 0, self._casters)
-            self._hair.field(self._posed.vertices)
+            self._hair.shadow(self._posed.vertices)
             self._shadow = towards_light
         return shadow.CLIP_TO_MAP @ matrix
 
