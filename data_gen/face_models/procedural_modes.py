@@ -195,7 +195,8 @@ class Identities:
         """(V, 3) vertices and (2, 3) centres of the left and right eyeball, mm. Read-only: they are cached."""
         amounts = measurements(identity)
         weights = np.array([amounts[name] for name in self._names])
-        points = self._base + (weights @ self._modes).reshape(-1, 3)
+        # einsum and not @: BLAS rounds by the number of threads, and the same seed must give the same face
+        points = self._base + np.einsum("m,mi->i", weights, self._modes).reshape(-1, 3)
         v, eyes = points[:-2], points[-2:]
         wider = amounts["lid opening"] / LID_OPENING
         for eye, loop, table in zip(eyes, self._eye_loops, self._lids, strict=True):

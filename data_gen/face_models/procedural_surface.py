@@ -16,7 +16,6 @@ from scipy.ndimage import map_coordinates
 EYE = np.array([32.0, 0.0, 65.0])  # centre of the left eyeball
 EYE_RADIUS = 12.9
 LID = 1.3  # mm of lid over the eyeball
-MOUTH_Y = -70.0
 
 # Sections from the crown to the shoulders. front: y, z; side: y, half width x, z of the widest point; back: y, z;
 # pinch: how far the front and back quarters are drawn in (> 0) or squared out (< 0) from an ellipse.
