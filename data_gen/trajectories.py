@@ -70,10 +70,8 @@ def clip(clip_seed: int, dataset_seed: int, index: int, number: int) -> tuple[Mo
         levels = dict(zip(AU_NAMES, aus_sampling.pain_aus(clip_seed, target), strict=True))
         course = _whole(rng) if program == "pain" else Course(rng.uniform(0.55, 0.65), 0.3, 0.32, 0.6)
         pain = _paths(rng, course, levels | dict(aus_sampling.companions(clip_seed)), "pain")
-    if name != "blink" and rng.random() < BLINKS:
-        blink = _blink(rng)
-        (other if program == "distractor" else pain).setdefault("AU43", np.zeros(FRAMES))[blink] = 1.0
-    return tuple(_moment(pain, other, name, frame) for frame in range(FRAMES))
+    blink = _blink(rng) if name != "blink" and rng.random() < BLINKS else ()
+    return tuple(_moment(pain, other, name, frame in blink, frame) for frame in range(FRAMES))
 
 
 def _whole(rng: np.random.Generator) -> Course:
@@ -109,15 +107,22 @@ def _blink(rng: np.random.Generator) -> np.ndarray:
     return np.arange(first, first + int(rng.integers(1, 3)))
 
 
-def _moment(pain: dict[str, np.ndarray], other: dict[str, np.ndarray], name: str, frame: int) -> Moment:
-    """A frame on which any unit of the pain moves is one of pain; of two movements of one unit, the larger shows."""
+def _moment(pain: dict[str, np.ndarray], other: dict[str, np.ndarray], name: str, blink: bool, frame: int) -> Moment:
+    """A frame on which any unit of the pain moves is one of pain; of two movements of one unit, the larger shows.
+
+    A blink shuts the lids of any frame, and names only those on which nothing else moves.
+    """
     levels = {unit: max(float(paths[unit][frame]) for paths in (pain, other) if unit in paths) for unit in pain | other}
     if any(path[frame] for path in pain.values()):
         kind, expression = "pain", "pain"
     elif any(levels.values()):
         kind, expression = "distractor", name
+    elif blink:
+        kind, expression = "distractor", "blink"
     else:
         kind, expression = "neutral", "neutral"
+    if blink:
+        levels["AU43"] = 1.0
     aus = tuple(levels.get(unit, 0.0) for unit in AU_NAMES)
     return Moment(
         kind, expression, aus, tuple((u, level) for u, level in levels.items() if u not in AU_NAMES and level > 0)
