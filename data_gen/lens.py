@@ -32,14 +32,14 @@ def develop(picture: np.ndarray, lens: Lens, rng: np.random.Generator) -> np.nda
         blur = ImageFilter.GaussianBlur(lens.defocus / 1000 * size)
         picture = np.asarray(Image.fromarray(picture).filter(blur))
     gain = 2.0 ** (lens.exposure + np.array([lens.warmth / 2, lens.tint, -lens.warmth / 2]))
-    light = np.empty(picture.shape, np.float32)
+    light = np.empty((3, size, size), np.float32)  # colour by colour: numpy is fast on what lies side by side
     for channel in range(3):
-        np.take(_LINEAR * np.float32(gain[channel]), picture[..., channel], out=light[..., channel])
+        np.take(_LINEAR * np.float32(gain[channel]), picture[..., channel], out=light[channel], mode="clip")
     if lens.vignette:
-        light *= (1 - np.float32(lens.vignette) * _corners(size))[..., None]
+        light *= 1 - np.float32(lens.vignette) * _corners(size)
     if lens.noise:
-        light += _shot_noise(light[..., 1], lens.noise, rng)[..., None]
-    return _encoded(light)
+        light += _shot_noise(light[1], lens.noise, rng)
+    return np.stack([_encoded(channel) for channel in light], -1)
 
 
 def _shot_noise(light: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
@@ -63,7 +63,7 @@ def _corners(size: int) -> np.ndarray:
 def _encoded(light: np.ndarray) -> np.ndarray:
     """Linear -> 8-bit sRGB, through a table fine enough for the dark end."""
     index = np.sqrt(np.clip(light, 0, 1)) * np.float32(len(_CURVE) - 1) + np.float32(0.5)
-    return _CURVE[index.astype(np.intp)]
+    return np.take(_CURVE, index.astype(np.uint16), mode="clip")
 
 
 def _srgb(linear: np.ndarray) -> np.ndarray:
