@@ -82,10 +82,11 @@ class HairDrawing:
         quads = a + np.array([0, 1, 2, 2, 1, 3])  # [S - 1, 6]
         first = 2 * nodes * np.arange(wisps)[:, None]
         self._triangles = (first + quads.ravel()).astype(np.uint32).reshape(wisps, nodes - 1, 6)
-        dense = (first + quads[: max(nodes - 2, 1)].ravel()).astype(np.uint32)  # not tips
+        coarse = 2 * np.append(np.arange(0, max(nodes - 2, 1), 2), max(nodes - 2, 1))[:, None]  # and not the tips
+        pairs = np.concatenate([coarse[:-1] + (0, 1), coarse[1:] + (0, 1)], 1)[:, [0, 1, 2, 2, 1, 3]]
         gl.glBindVertexArray(self._shadow_array)
         gl.glDeleteBuffers(1, [self._casters[0]])
-        self._casters = self._index_buffer(dense)
+        self._casters = self._index_buffer((first + pairs.ravel()).astype(np.uint32))
         texels = hair.texture.copy()
         texels[..., :3] = np.sqrt(np.clip(texels[..., :3], 0, 1))
         texels = np.round(np.clip(texels, 0, 1) * 255).astype(np.uint8)
