@@ -6,12 +6,11 @@ releases of 2017, 2019, 2020 and 2023, https://flame.is.tue.mpg.de.
 
 import dataclasses
 import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from data_gen.face_models import flame_pickle
+from data_gen.face_models import array_file, flame_pickle
 
 IDENTITY_MODES = 300  # columns of `shapedirs` before those of the expressions
 HEIGHT = (0.15, 0.60)  # metres between which a head with its neck must be tall
@@ -170,15 +169,14 @@ def _check_shape(path: Path, key: str, value: np.ndarray, shape: tuple[int | Non
 def _content(path: Path) -> dict:
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as stored:
-                return {key: stored[key] if key in USED else None for key in stored.files}
+            return array_file.read(path, USED)
         content = flame_pickle.load(path)
     except flame_pickle.Refused as error:
         raise ValueError(
             f"{path} asks for {error}; a FLAME model holds nothing but arrays. The file was not executed. Do not open "
             f"it with another program; get the model from its source. {HOW_TO_GET}"
         ) from error
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except ValueError as error:
         raise ValueError(f"{path} holds no arrays, or is cut short ({error}). {HOW_TO_GET}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds {type(content).__name__}; expected a dictionary of arrays. {HOW_TO_GET}")

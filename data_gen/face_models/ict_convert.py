@@ -12,14 +12,13 @@ import dataclasses
 import hashlib
 import os
 import re
-import tempfile
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
+
+from data_gen.face_models import array_file
 
 REPOSITORY = "ICT-VGL/ICT-FaceKit"
 COMMIT = "da5f95a607f5e6b37755b38d3385d7f2853732e5"  # the files have not changed since 2020; checksums.tsv pins them
@@ -140,17 +139,7 @@ def convert(files: Mapping[str, Path], progress: bool = True) -> Path:
     if target.exists():
         os.utime(target)  # the newest cache is the one last asked for
     else:
-        arrays = read_sources(files, progress)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".ict-", suffix=".npz", delete=False) as partial:
-            try:
-                np.savez(partial, **dataclasses.asdict(arrays))
-                partial.close()
-                os.chmod(partial.name, 0o644)  # temporary files are private; a cache folder may be shared
-                os.replace(partial.name, target)
-            except BaseException:
-                os.unlink(partial.name)
-                raise
+        array_file.write(target, dataclasses.asdict(read_sources(files, progress)))
     return target
 
 
@@ -161,10 +150,9 @@ def load_cache(path: Path) -> IctArrays:
       DamagedCache: if the file is cut short, corrupt or lacks an array.
     """
     try:
-        # opened here, for np.load leaves a file open that it cannot read
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = IctArrays(**{field.name: stored[field.name] for field in dataclasses.fields(IctArrays)})
-    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, OSError) as error:
+        stored = array_file.read(path)
+        arrays = IctArrays(**{field.name: stored[field.name] for field in dataclasses.fields(IctArrays)})
+    except (array_file.Damaged, KeyError) as error:
         raise DamagedCache(
             f"{path} is damaged ({error}). Delete it and use the model again with PAINJAX_ICT_DIR set to the "
             f"`FaceXModel` folder, from which it is made anew. {HOW_TO_GET}"
