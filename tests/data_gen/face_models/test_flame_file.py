@@ -3,6 +3,8 @@
 import copyreg
 import os
 import pickle  # noqa: TID251
+import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -169,13 +171,27 @@ def test_a_file_cut_short_is_an_error_in_a_sentence(tmp_path, cut):
 def test_a_damaged_file_never_ends_in_another_error(tmp_path):
     rng = np.random.default_rng(0)
     small = {key: value for key, value in content().items() if value.size < 1000}
-    whole = np.frombuffer(pickled(small), np.uint8)
+    wholes = [np.frombuffer(data, np.uint8) for data in (pickled(small), pickle.dumps(small, 0), pickle.dumps(small))]
     path = tmp_path / "generic_model.pkl"
-    for _ in range(300):
+    for whole in 200 * wholes:
         damaged = whole.copy()
         damaged[rng.integers(0, len(whole), 3)] = rng.integers(0, 256, 3)
         path.write_bytes(damaged.tobytes())
         with pytest.raises(ValueError, match=r"generic_model\.pkl"):
+            flame_file.read(path)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_damaged_npz_never_ends_in_another_error(tmp_path, save):
+    small = {key: value for key, value in content().items() if value.size < 1000}
+    path = tmp_path / "flame2023.npz"
+    save(path, **small)
+    rng, whole = np.random.default_rng(0), path.read_bytes()
+    for _ in range(300):
+        damaged = np.frombuffer(whole, np.uint8)[: rng.integers(len(whole) // 2, len(whole) + 1)].copy()
+        damaged[rng.integers(0, len(damaged), 3)] = rng.integers(0, 256, 3)
+        path.write_bytes(damaged.tobytes())
+        with pytest.raises(ValueError, match=r"flame2023\.npz"):
             flame_file.read(path)
 
 
@@ -245,3 +261,82 @@ def test_a_value_of_chumpy_may_itself_be_chumpys(tmp_path):
     path = tmp_path / "a.pkl"
     path.write_bytes(pickled({"shapedirs": Chumpy(Chumpy(np.arange(3.0)))}))
     np.testing.assert_array_equal(flame_pickle.load(path)["shapedirs"], [0.0, 1.0, 2.0])
+
+
+@pytest.mark.parametrize(("module", "name"), flame_pickle._NAMES)
+def test_nothing_that_a_file_may_name_can_be_written_to(tmp_path, module, name):
+    """BUILD sets attributes on whatever lies on the stack, functions and classes of the reader included."""
+    path = tmp_path / "a.pkl"
+    state = pickle.dumps((None, {"__defaults__": (1,), "arguments": ()}), 2)[2:-1]
+    path.write_bytes(b"\x80\x02c" + f"{module}\n{name}\n".encode() + state + b"b0}.")
+    with pytest.raises(ValueError, match="filled as if it were a record"):
+        flame_pickle.load(path)
+
+
+def test_what_refers_to_itself_many_times_takes_no_time(tmp_path):
+    """A hundred lists, each of which holds the one before twice, are a list of 2^100 numbers."""
+    path, shared, key = tmp_path / "generic_model.pkl", [1.0], ()
+    for _ in range(100):
+        shared, key = [shared, shared], (key, key)
+    path.write_bytes(pickle.dumps({"v_template": shared}, 2))
+    with pytest.raises(ValueError, match="v_template is list; expected an array"):
+        flame_file.read(path)
+    path.write_bytes(b"\x80\x02}" + pickle.dumps(key, 2)[2:-1] + b"Ns.")  # hashing it would never end
+    assert flame_pickle.load(path) == {}
+    path.write_bytes(b"\x80\x02]q\x00h\x00a.")  # a list of itself
+    with pytest.raises(ValueError, match="no pickle of arrays"):
+        flame_pickle.load(path)
+
+
+HUGE = {
+    "memo": b"\x80\x02}r\xff\xff\xff\x7f.",
+    "memo of protocol 0": b"}p4000000000\n.",
+    "bytes": b"\x80\x04\x8e" + struct.pack("<Q", 1 << 42) + b"abc.",
+    "bytearray": b"\x80\x05\x96" + struct.pack("<Q", 1 << 42) + b"abc.",
+    "text": b"\x80\x04\x8d" + struct.pack("<Q", 1 << 42) + b"abc.",
+    "text of Python 2": b"\x80\x02T\xff\xff\xff\x7fabc.",
+    "negative": b"\x80\x02T\xff\xff\xff\xffabc.",
+    "integer": b"\x80\x02\x8b\xff\xff\xff\x7fabc.",
+    "frame": b"\x80\x04\x95" + struct.pack("<Q", 1 << 42) + b"}.",
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_a_size_beyond_the_file_takes_no_memory(tmp_path, name):
+    path = tmp_path / "generic_model.pkl"
+    path.write_bytes(HUGE[name])
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"generic_model\.pkl"):
+        flame_file.read(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_many_arrays_of_the_same_bytes_and_sparse_ones_of_any_size_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "a.pkl"
+    data = pickle.dumps(np.zeros(125_000), 2)[2:-1]
+    path.write_bytes(b"\x80\x02(" + data + b"l.")
+    assert flame_pickle.load(path)[0].shape == (125_000,)
+    monkeypatch.setattr(flame_pickle, "ARRAYS", 3_000_000)
+    path.write_bytes(b"\x80\x02(" + 4 * data + b"l.")
+    with pytest.raises(ValueError, match="arrays of more than 3,000,000 bytes"):
+        flame_pickle.load(path)
+    for shape in ((1 << 20, 1 << 20), (-1, -(1 << 40))):
+        sparse = scipy.sparse.csc_array(np.eye(1))
+        sparse._shape = shape
+        path.write_bytes(pickle.dumps({"m": sparse}, 2))
+        with pytest.raises(ValueError, match="arrays of more than"):
+            flame_pickle.load(path)
+
+
+def test_reads_protocol_0_of_python_2(tmp_path):
+    """As pickle.dump(np.array([1, 200, 0x0a5c27], '<i4'), file) of Python 2 writes it."""
+    path = tmp_path / "a.pkl"
+    path.write_bytes(
+        b"cnumpy.core.multiarray\n_reconstruct\np0\n(cnumpy\nndarray\np1\n(I0\ntp2\nS'b'\np3\ntp4\nRp5\n"
+        b"(I1\n(I3\ntp6\ncnumpy\ndtype\np7\n(S'i4'\np8\nI0\nI1\ntp9\nRp10\n"
+        b"(I3\nS'<'\np11\nNNNI-1\nI-1\nI0\ntp12\nbI00\n"
+        b'S"\\x01\\x00\\x00\\x00\\xc8\\x00\\x00\\x00\'\\\\\\n\\x00"\np13\ntp14\nb.'
+    )
+    np.testing.assert_array_equal(flame_pickle.load(path), [1, 200, 0x0A5C27])
