@@ -7,8 +7,7 @@ free for research to registered users and are not part of the project; `FlameFac
 
 import dataclasses
 import hashlib
-import os
-import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from data_gen.face_models import (
     MATERIALS,
     Topology,
     ageing,
+    array_file,
     flame_file,
     flame_marks,
     flame_mouth,
@@ -48,7 +48,7 @@ class FlameFace:
     name = "flame"
 
     def __init__(self, arrays: flame_file.FlameArrays, source: IctFace):
-        expressed = {name: source.average({name: 1.0}) for name in SHAPES}
+        expressed = _expressed(source)
         transfer = transferred(arrays, source.topology, expressed)
         marked = np.ones(68, bool)
         marked[EYES["R"]] = marked[EYES["L"]] = False  # those are on the lids' margins, which have vertices
@@ -167,21 +167,43 @@ def transferred(arrays: flame_file.FlameArrays, source: Topology, expressed: Map
       source: topology of the ICT head.
       expressed: for each of `SHAPES` the (V, 3) mm of its template under that shape.
     """
-    path = cache_folder() / f"flame-v{VERSION}-{_key(arrays, source.template, expressed)}.npz"
-    if not path.exists():
-        computed = _transfer(arrays, source, expressed)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".flame-", suffix=".npz", delete=False) as partial:
-            try:
-                np.savez(partial, **dataclasses.asdict(computed))
-                partial.close()
-                os.chmod(partial.name, 0o644)  # temporary files are private; a cache folder may be shared
-                os.replace(partial.name, path)
-            except BaseException:
-                os.unlink(partial.name)
-                raise
-    with np.load(path, allow_pickle=False) as stored:
-        return Transferred(**{field.name: stored[field.name] for field in dataclasses.fields(Transferred)})
+    path = cache_folder() / f"{_key(arrays, source, expressed)}.npz"
+    if path.exists():
+        try:
+            return _stored(path, len(arrays.template))
+        except ValueError as error:
+            warnings.warn(f"{path} is damaged ({error}) and made anew.", stacklevel=2)
+    computed = _transfer(arrays, source, expressed)
+    array_file.write(path, dataclasses.asdict(computed))
+    return computed
+
+
+def prepare() -> str:
+    """Fills the cache that `FlameFace.load` reads, so that many processes may then load the model at once.
+
+    Returns:
+      A name that changes with the model's file, or with the ICT head that its expressions come from.
+
+    Raises:
+      FileNotFoundError, ValueError: as `FlameFace.load`.
+    """
+    arrays, source = flame_file.read(flame_file.find_file()), IctFace.load()
+    expressed = _expressed(source)
+    transferred(arrays, source.topology, expressed)
+    return _key(arrays, source.topology, expressed)
+
+
+def _expressed(source: IctFace) -> dict[str, np.ndarray]:
+    """(V, 3) mm of ICT's average head under each of `SHAPES`."""
+    return {name: source.average({name: 1.0}) for name in SHAPES}
+
+
+def _stored(path: Path, vertices: int) -> Transferred:
+    arrays = array_file.read(path)
+    expected = {field.name for field in dataclasses.fields(Transferred)}
+    if set(arrays) != expected or arrays["moved"].shape != (len(SHAPES), vertices, 3):
+        raise array_file.Damaged("it lacks arrays, or they have other shapes")
+    return Transferred(**arrays)
 
 
 def _transfer(arrays: flame_file.FlameArrays, topology: Topology, expressed: Mapping[str, np.ndarray]) -> Transferred:
@@ -239,15 +261,12 @@ def _head_of(topology: Topology) -> Head:
     return Head(topology.template.astype(np.float64), skin, eyes)
 
 
-def _key(arrays: flame_file.FlameArrays, rest: np.ndarray, expressed: Mapping[str, np.ndarray]) -> str:
-    """Changes when either model does: a hash of what the transfer is computed from."""
+def _key(arrays: flame_file.FlameArrays, source: Topology, expressed: Mapping[str, np.ndarray]) -> str:
+    """Changes when either model does: the first part of the cache's name, with a hash of all that they hold."""
     digest = hashlib.sha256(" ".join(SHAPES).encode())
-    for array in (
-        arrays.template,
-        arrays.faces,
-        *(arrays.embedding or ()),
-        rest,
-        *(expressed[name] for name in SHAPES),
-    ):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
+    own = (arrays.template, arrays.modes, arrays.faces, *arrays.eyes, *(arrays.embedding or ()))
+    theirs = (source.template, source.faces, source.uvs, source.uv_faces, source.materials, source.landmarks)
+    for array in (*own, *theirs, *(expressed[name] for name in SHAPES)):
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array))
+    return f"flame-v{VERSION}-{digest.hexdigest()[:16]}"

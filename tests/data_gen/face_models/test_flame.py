@@ -201,11 +201,16 @@ def test_parted_lips_show_a_closed_dark_bag(face):
     assert open_mouth[bag].reshape(-1, 3)[:, 2].min() < open_mouth[rim, 2].min() - 10
 
 
+def nothing(arrays):
+    """A transfer that moves nothing."""
+    moved = np.zeros((len(rig.SHAPES), len(arrays.template), 3), np.float32)
+    return flame.Transferred(moved, np.arange(68), np.full((68, 3), 1 / 3))
+
+
 def test_the_transfer_is_computed_once_and_again_for_another_file(folder, ict, monkeypatch):
     monkeypatch.setenv("PAINJAX_CACHE", str(folder / "other cache"))
     monkeypatch.setenv("PAINJAX_FLAME_FILE", str(folder))
-    calls = []
-    made = flame.Transferred(np.ones((2, 4, 3), np.float32), np.arange(68), np.full((68, 3), 1 / 3))
+    calls, made = [], nothing(flame_file.read(folder / "generic_model.pkl"))
     monkeypatch.setattr(flame, "_transfer", lambda *_: calls.append(1) or made)
     expressed = dict.fromkeys(rig.SHAPES, ict.topology.template)
     arrays = flame_file.read(flame_file.find_file())
@@ -215,7 +220,38 @@ def test_the_transfer_is_computed_once_and_again_for_another_file(folder, ict, m
     assert [p.suffix for p in (folder / "other cache").iterdir()] == [".npz"]  # nothing half-written is left
     flame.transferred(dataclasses.replace(arrays, template=arrays.template * 1.01), ict.topology, expressed)
     flame.transferred(arrays, ict.topology, expressed | {"jawOpen": ict.average({"jawOpen": 0.5})})
-    assert len(calls) == 3
+    flame.transferred(dataclasses.replace(arrays, eyes=(arrays.eyes[0][1:], arrays.eyes[1])), ict.topology, expressed)
+    for change in ({"faces": ict.topology.faces[1:]}, {"landmarks": ict.topology.landmarks[::-1]}):
+        flame.transferred(arrays, dataclasses.replace(ict.topology, **change), expressed)
+    assert len(calls) == 6
+
+
+def test_a_damaged_transfer_is_computed_again_and_said_so(folder, ict, monkeypatch):
+    monkeypatch.setenv("PAINJAX_CACHE", str(folder / "damaged cache"))
+    arrays = flame_file.read(folder / "generic_model.pkl")
+    made = nothing(arrays)
+    monkeypatch.setattr(flame, "_transfer", lambda *_: made)
+    expressed = dict.fromkeys(rig.SHAPES, ict.topology.template)
+    flame.transferred(arrays, ict.topology, expressed)
+    (path,) = (folder / "damaged cache").iterdir()
+    sound = path.read_bytes()
+    other = io.BytesIO()
+    np.savez(other, moved=made.moved)
+    for damage in (b"", sound[: len(sound) // 2], sound[:-30], other.getvalue()):
+        path.write_bytes(damage)
+        with pytest.warns(UserWarning, match=rf"{path.name} is damaged .* made anew"):
+            got = flame.transferred(arrays, ict.topology, expressed)
+        np.testing.assert_array_equal(got.moved, made.moved)
+        np.testing.assert_array_equal(flame.transferred(arrays, ict.topology, expressed).moved, made.moved)
+
+
+def test_prepare_fills_the_cache_and_names_it(folder, face, ict, monkeypatch):
+    """`face` has filled the cache."""
+    monkeypatch.setenv("PAINJAX_FLAME_FILE", str(folder))
+    monkeypatch.setenv("PAINJAX_CACHE", str(folder / "cache"))
+    monkeypatch.setattr(flame, "_transfer", lambda *_: pytest.fail("transferred again"))
+    monkeypatch.setattr(flame.IctFace, "load", lambda: ict)
+    assert (folder / "cache" / f"{flame.prepare()}.npz").is_file()
 
 
 def test_landmarks_of_the_file_are_taken_as_they_are(folder, ict, truth, monkeypatch):
