@@ -63,7 +63,7 @@ def companions(seed: int) -> tuple[tuple[str, float], ...]:
 
 
 def resting_variation(seed: int) -> tuple[tuple[str, float], ...]:
-    """A face at rest that is not quite still: traces below intensity A of a smile, parted lips, a raised brow."""
+    """A neutral frame that is not quite still: traces below intensity A of a smile, parted lips, a raised brow."""
     rng = stream(seed, "resting variation")
     return tuple((name, float(rng.uniform(0, 1))) for name in ("AU1", "AU12", "AU25", "AU26"))
 

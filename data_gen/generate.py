@@ -137,7 +137,7 @@ def takes(config: GeneratorConfig, scenes: Sequence[Scene]) -> list[tuple[Scene,
     (person,) = people
     model, renderer = _stage(config.face_model, config.image_size)
     renderer.set_texture(paint(config.texture_backend, person, model, config.texture_size), model.neutral(person))
-    return list(_takes(config, person, model, renderer, scenes, {s.seed for s in scenes}))
+    return list(_takes(config, person, model, renderer, scenes, set(scenes)))
 
 
 def _examples(config: GeneratorConfig, index: int, seeds: list[int]) -> list[tuple[str, dict]]:
@@ -145,16 +145,15 @@ def _examples(config: GeneratorConfig, index: int, seeds: list[int]) -> list[tup
     model, renderer = _stage(config.face_model, config.image_size)
     person = identity(config.dataset_seed, index)
     renderer.set_texture(paint(config.texture_backend, person, model, config.texture_size), model.neutral(person))
-    needed = sorted({*seeds, *map(plan.reference_seed, seeds)})  # one expression after the other
-    scenes = [plan.scene(seed, config.neutral_variation) for seed in needed]
-    takes = {s.seed: (s, take) for s, take in _takes(config, person, model, renderer, scenes, set(seeds))}
+    scenes = [plan.scene(seed, config.neutral_variation) for seed in seeds]
+    references = [plan.scene(plan.reference_seed(seed)) for seed in seeds]  # still, whatever neutral frames do
+    needed = sorted({*scenes, *references}, key=lambda s: (s.seed, s.others))  # one expression after the other
+    takes = dict(_takes(config, person, model, renderer, needed, set(scenes)))
     examples = []
-    for seed in seeds:
-        s, take = takes[seed]
-        _, _, expression, frame = unpack_seed(seed)
-        _, neutral = takes[plan.reference_seed(seed)]
+    for s, reference in zip(scenes, references, strict=True):
+        _, _, expression, frame = unpack_seed(s.seed)
         key = f"{index:06d}_{expression:03d}_{frame:03d}"
-        examples.append((key, record.example(s, neutral_image=neutral["image"], **take)))
+        examples.append((key, record.example(s, neutral_image=takes[reference]["image"], **takes[s])))
     return examples
 
 
@@ -164,17 +163,17 @@ def _takes(
     model: FaceModel,
     renderer: Renderer,
     scenes: Sequence[Scene],
-    labelled: Container[int],
+    labelled: Container[Scene],
 ) -> Iterator[tuple[Scene, dict]]:
     """Scenes of a person with what their pixels say: pictures encoded, landmarks in pixels.
 
-    Those whose seeds are not among `labelled` are neutral references: of them the picture alone.
+    Those not among `labelled` are neutral references: of them the picture alone.
     """
     landmarks, size = model.topology.landmarks, config.image_size
     neutral = model.neutral(person)  # [V, 3]
     frontal = cameras.aim(cameras.FRONTAL, neutral[landmarks], size)
-    surroundings = rooms.panorama(person.seed, scenes[0].room)
-    behind = functools.cache(lambda view: rooms.behind(surroundings, view, size))
+    panorama = functools.cache(functools.partial(rooms.panorama, person.seed))
+    behind = functools.cache(lambda room, view: rooms.behind(panorama(room), view, size))
     for (aus, asymmetry, others), views in itertools.groupby(scenes, lambda s: (s.aus, s.asymmetry, s.others)):
         pain = model.deform(person, rig.shape_weights(aus, asymmetry))
         face = model.deform(person, rig.shape_weights(aus, asymmetry, dict(others))) if others else pain
@@ -183,10 +182,10 @@ def _takes(
         pose, heatmap_frontal = renderer.pose(face, folds), None
         for s in views:
             camera = cameras.aim(s.view, neutral[landmarks], size)
-            picture = renderer.color(pose, camera, s.light, behind(s.view))
+            picture = renderer.color(pose, camera, s.light, behind(s.room, s.view))
             picture = lens.develop(picture, s.lens, stream(s.seed, "noise"))
             take = {"image": record.jpeg(picture, s.lens.jpeg_quality)}
-            if s.seed in labelled:
+            if s in labelled:
                 heatmap_frontal = heatmap_frontal or record.png(renderer.field(pose, heat, frontal).values)
                 field = renderer.field(pose, heat, camera)
                 xy, visible = visible_landmarks(face[landmarks], camera, field.depth)

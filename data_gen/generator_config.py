@@ -20,7 +20,8 @@ class GeneratorConfig:
       texture_size: side of the UV atlas in texels, 16..8192.
       dataset_seed: 0 <= seed < 2**24; 0 is a seed like any other.
       plan: one of `plan.PLANS`: which frames each identity has.
-      neutral_variation: whether the neutral frames of plan 'pain' move a little, without pain; else they are still.
+      neutral_variation: whether the neutral frames of plan 'pain', the one plan with neutral stills, move a little,
+        outside PSPI. Else nothing moves on them, as never on neutral references, nor on the neutral frames of clips.
 
     Raises:
       ValueError: if any of them is none of these.

@@ -70,7 +70,8 @@ def scene(seed: int, neutral_variation: bool = False) -> Scene:
 
     Args:
       seed: of an example or of a neutral reference.
-      neutral_variation: whether faces at rest move a little (`aus_sampling.resting_variation`).
+      neutral_variation: whether a still at rest moves a little (`aus_sampling.resting_variation`). Neutral references
+        are asked for without it: nothing moves on them.
 
     Raises:
       ValueError: if the seed names no frame.

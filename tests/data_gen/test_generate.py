@@ -1,5 +1,6 @@
 """Examples against geometry: rays cast through pixels, a camera written out anew, anatomy drawn from landmarks."""
 
+import dataclasses
 import io
 import time
 
@@ -11,7 +12,7 @@ from data_gen import camera as cameras
 from data_gen import face_models, plan, rig
 from data_gen.aus_sampling import EXPRESSIONS
 from data_gen.face_models import MATERIALS
-from data_gen.generate import generate, regenerate, worker_count
+from data_gen.generate import generate, identity_examples, regenerate, takes, worker_count
 from data_gen.generator_config import GeneratorConfig
 from data_gen.heatmap import HEATMAP_FULL_SCALE_MM, displacement
 from data_gen.plan import REFERENCE_EXPRESSION, scene
@@ -332,6 +333,30 @@ def test_resting_faces_move_when_asked():
     assert still["pspi"] == moving["pspi"] == 0 and not picture(moving["heatmap"]).any()
     assert not still["other_aus"].any() and moving["other_aus"].any()
     assert np.abs(still["landmarks"] - moving["landmarks"]).max() > 0.05
+
+
+def test_references_are_still_even_where_resting_faces_move():
+    """A neutral frame that moves is not the reference of the person's other frames any more."""
+    still = GeneratorConfig("procedural", 48, texture_size=128)
+    moving = dataclasses.replace(still, neutral_variation=True)
+    found = dict(identity_examples(moving, 1))
+    for expression, view in ((0, 0), (0, 1), (4, 0), (7, 1)):
+        seed = pack_seed(0, 1, expression, view)
+        expected = regenerate(still, seed)
+        assert found[f"000001_{expression:03d}_{view:03d}"]["neutral_image"] == expected["neutral_image"]
+        assert (regenerate(moving, seed)["image"] == expected["image"]) == (expression > 0)
+    distractor = pack_seed(0, 1, plan.FIRST_DISTRACTOR)
+    assert regenerate(moving, distractor)["neutral_image"] == regenerate(still, distractor)["neutral_image"]
+
+
+def test_scenes_made_by_hand_stand_each_in_its_own_room():
+    config = GeneratorConfig("procedural", 48, texture_size=128)
+    here = scene(pack_seed(0, 1))
+    there = dataclasses.replace(here, room=dataclasses.replace(here.room, kind="office", brightness=0.5))
+    alone = [take for s in (here, there) for _, take in takes(config, [s])]
+    together = [take for _, take in takes(config, [here, there])]
+    assert [take["image"] for take in together] == [take["image"] for take in alone]
+    assert alone[0]["image"] != alone[1]["image"]
 
 
 @pytest.mark.parametrize(
