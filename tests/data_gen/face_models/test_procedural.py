@@ -463,3 +463,18 @@ def test_lengths_of_people_are_those_of_adults(face):
             assert abs(length[mine].mean() - mean) < 1.2 * deviation
             assert np.abs(length[mine] - mean).max() < 4.5 * deviation
         assert length[male].mean() > length[~male].mean() + 1
+
+
+class _WithoutBlas(np.ndarray):
+    """Refuses to be multiplied by BLAS, which rounds by the number of threads."""
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **keywords):
+        assert ufunc is not np.matmul
+        return getattr(ufunc, method)(*(np.asarray(x) for x in inputs), **keywords)
+
+
+def test_identities_do_not_depend_on_the_number_of_threads(face, monkeypatch):
+    identities, person = face._identities, scene.identity(0, 3)
+    expected = identities._neutral(person)[0]
+    monkeypatch.setattr(identities, "_modes", identities._modes.view(_WithoutBlas))
+    np.testing.assert_array_equal(identities._neutral(person)[0], expected)
