@@ -1,5 +1,6 @@
 """Pixels against geometry: what the projection says must be where the rasteriser put it."""
 
+import dataclasses
 import hashlib
 import os
 import subprocess
@@ -13,7 +14,7 @@ from data_gen import camera as cameras
 from data_gen import face_models, scene, visibility
 from data_gen.face_models import MATERIALS, Topology
 from data_gen.render import Renderer
-from data_gen.textures import Texture
+from data_gen.textures import Texture, paint
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 128
@@ -254,6 +255,22 @@ def test_a_pose_serves_all_views_and_gives_the_same_pixels(model, renderer, came
     assert (renderer.color(moved, camera, LIGHT, BLUE) != first).any()
     np.testing.assert_array_equal(renderer.color(pose, camera, LIGHT, BLUE), first)
     np.testing.assert_array_equal(renderer.color(vertices, camera, LIGHT, BLUE), first)
+
+
+def test_hair_looks_the_same_whatever_was_drawn_before(model, renderer, camera):
+    person = scene.identity(0, 2)  # long hair
+    texture, rest = paint("procedural", person, model, 128), model.neutral(person)
+    moved = rest + np.float32([0, 0, 2])
+    renderer.set_texture(texture, rest)
+    fresh, fresh_mask = renderer.color(moved, camera, LIGHT, BLUE), renderer.field(moved, moved[:, 0], camera).mask
+    renderer.set_texture(texture, rest)
+    renderer.field(rest, rest[:, 0], camera)
+    np.testing.assert_array_equal(renderer.field(moved, moved[:, 0], camera).mask, fresh_mask)
+    np.testing.assert_array_equal(renderer.color(moved, camera, LIGHT, BLUE), fresh)
+    renderer.set_texture(dataclasses.replace(texture, hair=None), rest)
+    bald = renderer.field(moved, moved[:, 0], camera).mask
+    assert (bald & ~fresh_mask).sum() > 0.02 * bald.sum()  # hair hides some of the head
+    assert not (fresh_mask & ~bald).any()
 
 
 def test_a_closed_renderer_says_so(camera):
