@@ -138,10 +138,14 @@ OTHERS = (
     Row("AU27", (("jawOpen", 1.0),), 0.0, "pterygoids, digastric: the mouth is stretched open", f"{FACS}; {ICT}"),
 )
 OTHER_AUS = tuple(row.au for row in OTHERS)
+ROWS = {row.au: row for row in (*TABLE, *OTHERS)}
 
 
-def shape_weights(aus: Sequence[float], asymmetry: float = 0.0, others: Mapping[str, float] = {}) -> dict[str, float]:
-    """Expression-shape weights of action units.
+def activations(
+    aus: Sequence[float], asymmetry: float = 0.0, others: Mapping[str, float] = {}
+) -> dict[str, tuple[float, float]]:
+    """How far each action unit pulls each side of the face: its intensity by the rules of its row. Shapes and wrinkles
+    both follow from this.
 
     Args:
       aus: (6,) intensities in the order of `AU_NAMES`.
@@ -150,10 +154,11 @@ def shape_weights(aus: Sequence[float], asymmetry: float = 0.0, others: Mapping[
       others: intensities 0..5 of `OTHER_AUS`; those not named are at rest.
 
     Returns:
-      shape name -> weight in 0..1; all zero for a neutral face.
+      unit of `AU_NAMES` or `others` -> shares of its full excursion on the subject's left and right, 0..1.
 
     Raises:
-      ValueError: if an intensity is out of its range, `aus` has not six values or an action unit is unknown.
+      ValueError: if an intensity is out of its range (of AU43: neither 0 nor 1), `aus` has not six values or an action
+        unit is unknown.
     """
     aus = np.asarray(aus, np.float64)
     if aus.shape != (len(AU_NAMES),):
@@ -161,21 +166,38 @@ def shape_weights(aus: Sequence[float], asymmetry: float = 0.0, others: Mapping[
     unknown = sorted(set(others) - set(OTHER_AUS))
     if unknown:
         raise ValueError(f"action unit {unknown[0]!r} is unknown; expected one of {', '.join(OTHER_AUS)}.")
+    closed = float(aus[AU_NAMES.index("AU43")])
+    if closed not in (0, 1):
+        raise ValueError(f"AU43 is {closed}; expected 0 (lids open) or 1 (closed), nothing between.")
     for name, value, top in (*zip(AU_NAMES, aus, AU_MAX, strict=True), *((n, v, 5) for n, v in others.items())):
         if not 0 <= value <= top:
             raise ValueError(f"{name} is {value}; expected 0..{top:g}.")
     if not -1 <= asymmetry <= 1:
         raise ValueError(f"asymmetry is {asymmetry}; expected -1..1.")
     level = {name: _excursion(value) for name, value in (*zip(AU_NAMES, aus, strict=True), *others.items())}
-    level["AU43"] = float(aus[AU_NAMES.index("AU43")])  # closed or not, no letters
-    rows = (*TABLE, *(row for row in OTHERS if row.au in level))
+    level["AU43"] = closed  # no letters
+    return {row.au: _sides(_acting(row, level), row.lean * asymmetry) for row in ROWS.values() if row.au in level}
+
+
+def shape_weights(aus: Sequence[float], asymmetry: float = 0.0, others: Mapping[str, float] = {}) -> dict[str, float]:
+    """Expression-shape weights of action units.
+
+    Args:
+      aus, asymmetry, others: as `activations` takes them.
+
+    Returns:
+      shape name -> weight in 0..1; all zero for a neutral face.
+
+    Raises:
+      ValueError: as `activations` does.
+    """
     weights: dict[str, float] = {}
-    for row in rows:
-        acting = _acting(row, level)
-        for shape, weight in row.shapes:
-            for name, share in _sides(shape, row.lean * asymmetry):
+    for au, (left, right) in activations(aus, asymmetry, others).items():
+        for shape, weight in ROWS[au].shapes:
+            sides = {f"{shape}_L": left, f"{shape}_R": right}
+            for name, share in ({shape: left} if shape in SHAPES else sides).items():  # jaw and chin are of both sides
                 already = weights.get(name, 0.0)
-                weights[name] = already + (1 - already) * acting * weight * share  # never beyond 1
+                weights[name] = already + (1 - already) * weight * share  # never beyond 1
     return weights
 
 
@@ -195,9 +217,7 @@ def _acting(row: Row, level: Mapping[str, float]) -> float:
     return acting
 
 
-def _sides(shape: str, lean: float) -> tuple[tuple[str, float], ...]:
-    """Names of the shape and the share of its weight on each side."""
-    if shape in SHAPES:
-        return ((shape, 1.0),)
+def _sides(acting: float, lean: float) -> tuple[float, float]:
+    """Left and right: the stronger side in full."""
     stronger = 1 + abs(lean)
-    return ((f"{shape}_L", (1 + lean) / stronger), (f"{shape}_R", (1 - lean) / stronger))
+    return acting * (1 + lean) / stronger, acting * (1 - lean) / stronger

@@ -1,7 +1,9 @@
 """Expression wrinkles: what a person's furrows look like, and how deep the action units of a frame press them.
 
 A furrow is a narrow valley with a soft bulge on either side, because skin is incompressible: what the fold swallows
-rises beside it (Wu, Kalra & Magnenat-Thalmann, "Simulation of wrinkles and skin aging", 1995). The same furrows, less
+rises beside it (Wu, Kalra & Magnenat-Thalmann, "Simulation of wrinkles and skin aging", 1995). Its depth grows as the
+root of the way that the muscle pulls, as wrinkles of any sheet do whose length is kept (Cerda & Mahadevan, "Geometry
+and physics of wrinkling", Phys. Rev. Lett. 90, 2003): skin creases early and then only deeper. The same furrows, less
 deep, stay on an ageing face at rest. Their places come from `folds.py`, everything else from the identity's seed.
 """
 
@@ -10,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from data_gen import rig
 from data_gen.face_models import MATERIALS, FaceModel, Topology
 from data_gen.scene import Identity, stream
 from data_gen.textures.anatomy import Anatomy, locate
@@ -17,11 +20,8 @@ from data_gen.textures.atlas import vertex_normals
 from data_gen.textures.folds import FOLDS, Patch, patches
 from data_gen.textures.furrows import DRAWN, Furrow
 from data_gen.textures.noise import smoothstep
-from painjax.pspi import AU_MAX, AU_NAMES
 
-OTHER_MAX = 5.0  # FACS intensity of the action units that PSPI does not count
 BLEND_MM = 5.0  # half the width in which the depth of a fold across the midline goes over from right to left
-EARLY = 0.75  # depth grows as intensity to this power: skin creases early and then only deeper
 
 
 @dataclasses.dataclass
@@ -33,40 +33,36 @@ class Relief:
 
 
 def wrinkle_depths(
-    face_model: FaceModel, aus: Sequence[float], asymmetry: float = 0.0, others: Mapping[str, float] | None = None
+    face_model: FaceModel, aus: Sequence[float], asymmetry: float = 0.0, others: Mapping[str, float] = {}
 ) -> np.ndarray:
     """How deep the two layers of expression wrinkles are at every vertex.
 
     Args:
-      aus: (6,) intensities in the order of `AU_NAMES`.
-      asymmetry: fraction by which the left side is stronger and the right side weaker, -1..1.
-      others: name -> FACS intensity 0..5 of further action units; those that crease no skin are passed over.
+      aus, asymmetry, others: as `rig.activations` takes them, whose levels press skin and move it alike.
 
     Returns:
       (V, 2) float32 in 0..1, to be passed to `Renderer.color`; 0 on a neutral face.
 
     Raises:
-      ValueError: if `aus` has not six values.
+      ValueError: as `rig.activations` does.
     """
-    if len(aus) != len(AU_NAMES):
-        raise ValueError(f"aus has {len(aus)} values; expected {len(AU_NAMES)} in the order {', '.join(AU_NAMES)}.")
-    level = {name: value / top for name, value, top in zip(AU_NAMES, aus, AU_MAX, strict=True)}
-    level |= {name: value / OTHER_MAX for name, value in (others or {}).items()}
+    acting = rig.activations(aus, asymmetry, others)
+    on_left, on_right = ({au: sides[k] for au, sides in acting.items()} for k in (0, 1))
     face, regions = _vertices(face_model.topology)
     to_left = smoothstep(-BLEND_MM, BLEND_MM, face.points[:, 0])
     out = np.zeros((len(face.points), 2), np.float32)
     for (name, side), patch in regions.items():
-        right, left = (_depth(FOLDS[name].muscles, level, lean) for lean in (1 - asymmetry, 1 + asymmetry))
+        left, right = (_depth(FOLDS[name].muscles, level) for level in (on_left, on_right))
         depth = right + (left - right) * (to_left[patch.index] if side == 0 else float(side > 0))
         there = patch.index, FOLDS[name].layer
         out[there] = np.maximum(out[there], depth * patch.inside)
     return out
 
 
-def _depth(muscles: Mapping[str, float], level: Mapping[str, float], lean: float) -> float:
+def _depth(muscles: Mapping[str, float], level: Mapping[str, float]) -> float:
     smooth = 1.0
     for au, share in muscles.items():
-        smooth *= 1 - share * float(np.clip(level.get(au, 0.0) * lean, 0, 1)) ** EARLY
+        smooth *= 1 - share * level.get(au, 0.0) ** 0.5
     return 1 - smooth
 
 

@@ -165,7 +165,7 @@ def test_random_expressions_keep_the_surface_whole(face):
 @pytest.mark.parametrize("name", EVIDENCE)
 def test_landmarks_move_more_with_more_of_a_unit(face, name):
     measured = Face(face)
-    levels = np.linspace(0, 1 if name == "AU43" else 5, 6)
+    levels = (0, 1) if name == "AU43" else range(6)
     seen = [
         EVIDENCE[name](measured, face.deform(PEOPLE[2], rig.shape_weights(aus, 0.0, others)).astype(np.float64))
         for aus, others in (one_unit(name, level) for level in levels)
