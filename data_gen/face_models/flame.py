@@ -48,7 +48,7 @@ class FlameFace:
     name = "flame"
 
     def __init__(self, arrays: flame_file.FlameArrays, source: IctFace):
-        expressed = _expressed(source)
+        expressed = _source_shapes(source)
         transfer = transferred(arrays, source.topology, expressed)
         marked = np.ones(68, bool)
         marked[EYES["R"]] = marked[EYES["L"]] = False  # those are on the lids' margins, which have vertices
@@ -188,12 +188,12 @@ def prepare() -> str:
       FileNotFoundError, ValueError: as `FlameFace.load`.
     """
     arrays, source = flame_file.read(flame_file.find_file()), IctFace.load()
-    expressed = _expressed(source)
+    expressed = _source_shapes(source)
     transferred(arrays, source.topology, expressed)
     return _key(arrays, source.topology, expressed)
 
 
-def _expressed(source: IctFace) -> dict[str, np.ndarray]:
+def _source_shapes(source: IctFace) -> dict[str, np.ndarray]:
     """(V, 3) mm of ICT's average head under each of `SHAPES`."""
     return {name: source.average({name: 1.0}) for name in SHAPES}
 
