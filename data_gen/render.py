@@ -146,7 +146,7 @@ class Renderer:
 
     @egl.explained
     def set_texture(self, texture: Texture, rest: np.ndarray | None = None) -> None:
-        """Uploads an identity's look, until the next call; `rest`: (V, 3) mm, its face at rest, None for the template."""
+        """Uploads a look, until the next call; `rest`: (V, 3) mm, the face at rest, None for the template."""
         gl = self._gl
         self._make_current()
         size = len(texture.albedo)
