@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     result = benchmark(
         GeneratorConfig(options.face_model, options.size, texture_size=options.texture_size),
         options.identities,
-        options.workers or generate.worker_count(),
+        generate.worker_count() if options.workers is None else options.workers,
     )
     print(json.dumps(result, allow_nan=False) if options.json else _text(result))  # noqa: T201
     return 0

@@ -9,14 +9,22 @@ import hashlib
 import json
 import logging
 import os
+import shutil
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-_DAMAGE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile)
+# What reading a damaged file has been seen to raise, once it is open.
+_DAMAGE = (
+    *(OSError, EOFError, ValueError, KeyError, NotImplementedError, OverflowError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
+_NAME = "unfinished_"
 _SEPARATOR = "/"
 _KEYS = "key"  # the column of the examples' names; no field of an example is called so
 
@@ -24,9 +32,25 @@ Frames = list[tuple[str, dict[str, Any]]]
 
 
 def folder(parent: Path, settings: Mapping[str, Any]) -> Path:
-    """Where the identities of a build with these settings (fit for JSON) are kept, below `parent`."""
-    text = json.dumps(settings, sort_keys=True)
-    return parent / f"unfinished_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    """Where the identities of a build with these settings (fit for JSON) are kept, below `parent`.
+
+    The generator's own code counts as a setting: a build that is gone on with is by one generator from end to end.
+    """
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
+        key.update(source.read_bytes())
+    return parent / f"{_NAME}{key.hexdigest()[:16]}"
+
+
+def kept_bytes(parent: Path) -> int:
+    """How much disk space all folders of finished identities below `parent` take."""
+    return sum(path.stat().st_size for path in parent.glob(f"{_NAME}*/*"))
+
+
+def remove_all(parent: Path) -> None:
+    """Removes every folder of finished identities below `parent`, those of earlier settings too."""
+    for path in parent.glob(f"{_NAME}*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def save(where: Path, identity: int, frames: Frames) -> None:
@@ -51,19 +75,16 @@ def load(where: Path, identity: int) -> Frames | None:
     """
     path = _path(where, identity)
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            columns = {name: arrays[name] for name in arrays.files}
-        return _frames(columns)
+        file = path.open("rb")
     except FileNotFoundError:
         return None
-    except _DAMAGE as error:
-        logging.warning("%s is damaged (%s) and is made again.", path, error)
-        return None
-
-
-def count(where: Path) -> int:
-    """How many identities are kept."""
-    return len(list(where.glob("*.npz")))
+    with file:
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                return _frames({name: arrays[name] for name in arrays.files})
+        except _DAMAGE as error:
+            logging.warning("%s is damaged (%s) and is made again.", path, error)
+            return None
 
 
 def _path(where: Path, identity: int) -> Path:

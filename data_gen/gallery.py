@@ -42,6 +42,8 @@ def write(variant: Variant, directory: Path, people: int = 3) -> list[Path]:
       directory: made if it does not exist.
       people: how many are shown in the sheets of one person a row.
     """
+    if people < 1:
+        raise ValueError(f"people is {people}; expected at least 1.")
     config = variant.generator
     shown = _varied(config.dataset_seed, people)
     sheets: dict[str, Callable[[], Image.Image]] = {
@@ -54,14 +56,20 @@ def write(variant: Variant, directory: Path, people: int = 3) -> list[Path]:
     directory.mkdir(parents=True, exist_ok=True)
     written = []
     for name, draw in tqdm.tqdm(sheets.items(), desc="gallery", unit="sheet", file=sys.stderr):
-        picture = draw()
-        partial = directory / f".partial.{name}"
-        picture.save(partial)
-        written.append(partial.replace(directory / name))
+        written.append(_written(directory / name, draw().save))
     written.append(_clip(config, shown[0], directory / "clip.webp"))
-    tables = directory / "action_units.txt"
-    tables.write_text("\n".join(_table(variant, each) for each in plan.PLANS))
-    return [*written, tables]
+    text = "\n".join(_table(variant, each) for each in plan.PLANS)
+    return [*written, _written(directory / "action_units.txt", lambda path: path.write_text(text))]
+
+
+def _written(path: Path, save: Callable[[Path], object]) -> Path:
+    """`path`, once `save` has filled it under another name."""
+    partial = path.with_name(f".partial.{path.name}")
+    try:
+        save(partial)
+        return partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _table(variant: Variant, of: str) -> str:
@@ -154,10 +162,8 @@ def _clip(config: GeneratorConfig, person: int, path: Path) -> Path:
     frames = _pictures(config, scenes, lambda s: f"{s.clip.time:.2f} s  PSPI {pspi(np.array(s.aus)):.1f}")
     heats = _pictures(config, scenes, lambda s: "pain heatmap", heat=True)
     pictures = [sheet([pair]) for pair in zip(frames, heats, strict=True)]
-    partial = path.with_name(f".partial.{path.name}")
-    pause = round(1000 / FRAMES_PER_SECOND)
-    pictures[0].save(partial, save_all=True, append_images=pictures[1:], duration=pause, loop=0, quality=85)
-    return partial.replace(path)
+    animated = {"save_all": True, "append_images": pictures[1:], "duration": round(1000 / FRAMES_PER_SECOND), "loop": 0}
+    return _written(path, lambda partial: pictures[0].save(partial, quality=85, **animated))
 
 
 def _rest(config: GeneratorConfig, person: int) -> Scene:
@@ -187,7 +193,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--people", type=int, default=3, help="rows in the sheets of one person a row")
     options = parser.parse_args(arguments)
     variant = VARIANTS[options.config]
-    if options.size:
+    if options.size is not None:
         generator = dataclasses.replace(variant.generator, image_size=options.size)
         variant = dataclasses.replace(variant, generator=generator)
     for path in write(variant, options.output, options.people):

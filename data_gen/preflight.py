@@ -15,13 +15,14 @@ def needed_bytes(frames: int, image_size: int) -> int:
     return COPIES * frames * int(BYTES_PER_FRAME + BYTES_PER_PIXEL * image_size**2)
 
 
-def check_output(directory: Path, frames: int, image_size: int) -> None:
+def check_output(directory: Path, frames: int, image_size: int, present: int = 0) -> None:
     """Refuses to start a build that could not end.
 
     Args:
       directory: where the data set goes; it need not exist.
       frames: number of examples.
       image_size: side of their pictures in pixels.
+      present: bytes of it that an earlier build left there.
 
     Raises:
       PermissionError: if nothing can be written there.
@@ -33,13 +34,13 @@ def check_output(directory: Path, frames: int, image_size: int) -> None:
             pass
     except OSError as error:
         raise PermissionError(
-            f"The data set cannot be written to {directory}: {existing} refuses new files ({error.strerror}). Name "
-            "another folder with --data_dir, or make this one writable."
+            f"The data set cannot be written to {directory}: {existing} takes no new file ({error.strerror}). Name "
+            "another folder with --data_dir, or make room or rights here."
         ) from error
-    needed, free = needed_bytes(frames, image_size), shutil.disk_usage(existing).free
+    needed, free = needed_bytes(frames, image_size) - present, shutil.disk_usage(existing).free
     if free < needed:
         raise OSError(
             f"Too little room in {existing} for {frames:,} frames of {image_size} pixels: the build takes about "
-            f"{needed / 1e9:.1f} GB, a third of it for good, and {free / 1e9:.1f} GB are free. Make room, or name "
+            f"{needed / 1e9:.1f} GB more at its height, and {free / 1e9:.1f} GB are free. Make room, or name "
             "another folder with --data_dir."
         )

@@ -399,7 +399,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     sub.add_argument("--port", type=int, metavar="P", help="of the coordinator (default: a free one)")
 
-    commands.add_parser("gallery", help="Draw contact sheets of what a configuration of the data set generates.")
+    sub = commands.add_parser("gallery", help="Draw contact sheets of what a configuration of the data set generates.")
+    sub.set_defaults(command=None)  # `generator.command_of` has found it, unless something stands before it
 
     sub = command(
         doctor,

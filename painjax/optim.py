@@ -28,7 +28,7 @@ def learning_rate(config: ConfigDict) -> optax.Schedule:
       UserError: if there is no such schedule.
     """
     peak, warmup = config.optim.learning_rate, config.optim.warmup_steps
-    kind = config.optim.get("schedule", "cosine")
+    kind = config.optim.schedule
     if kind == "cosine":
         schedule = optax.warmup_cosine_decay_schedule(
             init_value=0.0,

@@ -177,7 +177,7 @@ def make_train_step(
 
     The state is donated: the one passed in cannot be used again. With `config.accumulate` > 1 the batch is gone through
     in so many parts, one after the other, and their losses and gradients are averaged: the memory of a part, the update
-    of the whole.
+    of the whole (but for what dropout draws, and for `loss.attention`, a mean weighted over each part).
     """
     everywhere = sharding.replicated(mesh)
     parts = config.accumulate

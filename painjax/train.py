@@ -22,13 +22,14 @@ from painjax.evaluate import predict_split
 from painjax.files import write_atomically
 from painjax.models import lora
 from painjax.models.vitpain import ViTPainConfig
-from painjax.optim import learning_rate
+from painjax.optim import SCHEDULES, learning_rate
 from painjax.state import TrainState, create_state, make_train_step, replace_params
 from painjax.training_log import Meter, MetricsLog
 
 # Settings that a resumed run may change: they say where, how often and how fast, not what is computed. Pretrained
 # weights are told by their hash, wherever they lie.
 _FREE = ("mesh.", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "data.data_dir", "pretrained")
+FROZEN_DTYPES = ("float32", "bfloat16")
 # What settings mean that a configuration, such as one written by an earlier version, does not have.
 _UNSET = {
     "pretrained": "",
@@ -162,6 +163,12 @@ def _check_settings(config: ConfigDict) -> None:
     except ValueError as error:
         raise UserError(f"config.{error}") from error
     wrong = []
+    if not 0 <= config.ema_decay < 1:
+        wrong.append(f"config.ema_decay is {config.ema_decay}; expected 0 (none) or a number below 1, such as 0.999")
+    if config.frozen_dtype not in FROZEN_DTYPES:
+        wrong.append(f"config.frozen_dtype is {config.frozen_dtype!r}; expected one of {', '.join(FROZEN_DTYPES)}")
+    if config.optim.schedule not in SCHEDULES:
+        wrong.append(f"config.optim.schedule is {config.optim.schedule!r}; expected one of {', '.join(SCHEDULES)}")
     for name in (
         "steps",
         "batch_size",

@@ -46,6 +46,23 @@ def kept(workdir):
     return sorted(int(path.name) for path in (workdir / "checkpoints").iterdir())
 
 
+def test_a_running_mean_is_kept_beside_the_weights_and_is_what_is_used(tmp_path):
+    config = teacher.get_config("test")
+    config.ema_decay = 0.9
+    with_mean = create_state(config, sharding.create_mesh({"data": 4, "fsdp": 2}))[0]
+    with_mean = dataclasses.replace(at(with_mean, 5), ema=jax.tree.map(lambda value: value - 1, with_mean.ema))
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(with_mean, {})
+    (tmp_path / "config.json").write_text(config.to_json())
+    other = create_state(config, sharding.create_mesh({"data": 8, "fsdp": 1}))[0]
+    with Checkpoints(tmp_path) as checkpoints:
+        restored, _ = checkpoints.restore(other)
+    for part in ("params", "ema", "opt_state"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(restored, part), getattr(with_mean, part))
+    used = nnx.to_pure_dict(nnx.state(restore_model(tmp_path)[0], nnx.Param))
+    jax.tree.map(np.testing.assert_array_equal, used, with_mean.ema["model"])
+
+
 def test_a_state_comes_back_exactly_and_onto_another_mesh(state, tmp_path):
     save(tmp_path, state, [3])
     other = make_state({"data": 8, "fsdp": 1})

@@ -137,6 +137,7 @@ def _config(case: Case) -> ConfigDict:
             "loss": {"pspi": 1.0, "aus": 1.0, "thresholds": 0.1},
             "optim": {
                 "learning_rate": LEARNING_RATE,
+                "schedule": "cosine",
                 "warmup_steps": 0,
                 "final_fraction": 1.0,
                 "weight_decay": WEIGHT_DECAY,

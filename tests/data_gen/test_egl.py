@@ -3,6 +3,8 @@
 import os
 import types
 
+import pytest
+
 from data_gen import egl
 
 
@@ -24,3 +26,26 @@ def test_processes_spread_over_gpus_and_fall_back_to_software(monkeypatch):
 def test_software_alone_is_enough():
     assert [device.name for device in egl._devices(fake([None]))] == [None]
     assert egl._devices(fake([])) == []
+
+
+class GlError(Exception):
+    def __init__(self, err, description):
+        super().__init__()
+        self.err, self.description = err, description
+
+
+class Canvas:
+    _gl = types.SimpleNamespace(Error=GlError)
+
+    @egl.explained
+    def draw(self, error):
+        raise error
+
+
+def test_what_fails_in_the_driver_says_what_to_do():
+    with pytest.raises(RuntimeError, match="context of this renderer is lost.*same command again"):
+        Canvas().draw(AssertionError())
+    with pytest.raises(RuntimeError, match="out of memory.*smaller PAINJAX_WORKERS"):
+        Canvas().draw(GlError(1285, "out of memory"))
+    with pytest.raises(KeyError):  # what is no fault of the driver stays what it is
+        Canvas().draw(KeyError("mine"))

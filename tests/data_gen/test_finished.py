@@ -42,12 +42,11 @@ def test_what_is_loaded_is_what_was_saved(tmp_path):
         assert got["aus"].dtype == np.float32 and got["pspi"].dtype == np.float32
         assert int(got["seed"]) == expected["seed"]
         assert isinstance(got["generator_version"], str)
-    assert finished.count(tmp_path) == 1 and [p.name for p in tmp_path.iterdir()] == ["00000007.npz"]
+    assert [p.name for p in tmp_path.iterdir()] == ["00000007.npz"]
 
 
 def test_an_identity_that_is_not_there(tmp_path):
     assert finished.load(tmp_path / "nowhere", 0) is None
-    assert finished.count(tmp_path / "nowhere") == 0
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 no zip", None])
@@ -57,6 +56,38 @@ def test_a_damaged_file_is_none_and_said_to_be(tmp_path, caplog, damage):
     path.write_bytes(path.read_bytes()[:-200] if damage is None else damage)
     assert finished.load(tmp_path, 7) is None
     assert str(path) in caplog.text and "made again" in caplog.text
+
+
+def test_whatever_bytes_are_wrong_the_identity_is_made_again_or_whole(tmp_path):
+    finished.save(tmp_path, 7, frames())
+    path, rng = tmp_path / "00000007.npz", np.random.default_rng(0)
+    whole = path.read_bytes()
+    for _ in range(400):
+        broken = bytearray(whole)
+        for place in rng.integers(len(whole), size=rng.integers(1, 4)):
+            broken[place] = rng.integers(256)
+        path.write_bytes(broken)
+        loaded = finished.load(tmp_path, 7)
+        assert loaded is None or len(loaded) == 3
+
+
+def test_a_file_that_may_not_be_read_is_no_damage(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError("no")
+
+    finished.save(tmp_path, 7, frames())
+    monkeypatch.setattr(finished.Path, "open", refuse)
+    with pytest.raises(PermissionError):
+        finished.load(tmp_path, 7)
+
+
+def test_what_is_kept_is_counted_and_removed(tmp_path):
+    where = finished.folder(tmp_path, {"size": 64})
+    finished.save(where, 7, frames())
+    (tmp_path / "2.0.0").mkdir()
+    assert finished.kept_bytes(tmp_path) == (where / "00000007.npz").stat().st_size > 0
+    finished.remove_all(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["2.0.0"]
 
 
 def test_no_pickle_is_read(tmp_path):
@@ -82,10 +113,10 @@ def test_a_process_killed_while_saving_leaves_whole_files_only(tmp_path):
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
     deadline = time.monotonic() + 60
-    while finished.count(tmp_path) < 5 and time.monotonic() < deadline:
+    while len(list(tmp_path.glob("*.npz"))) < 5 and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    kept = finished.count(tmp_path)
+    kept = len(list(tmp_path.glob("*.npz")))
     assert kept >= 5
     assert all(finished.load(tmp_path, i)[0][1]["image"] == bytes(10**6) for i in range(kept))

@@ -89,3 +89,15 @@ def test_an_unknown_configuration_names_the_known_ones(capsys):
     with pytest.raises(SystemExit):
         __main__.main(["gallery", "--config=huge"])
     assert "quick_ict" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("flag", "message"), [("--people=0", "people is 0"), ("--size=0", "image_size is 0")])
+def test_a_gallery_of_nothing_is_refused(tmp_path, capsys, flag, message):
+    assert __main__.main(["gallery", "--config=tiny", f"--output={tmp_path}", flag]) == 2
+    assert message in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_a_flag_before_the_command_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        __main__.main(["--debug", "gallery"])
+    assert "unknown argument '--debug'" in capsys.readouterr().err

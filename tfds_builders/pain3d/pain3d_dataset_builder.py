@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import requests
 import tensorflow_datasets as tfds
 
 from data_gen import finished, preflight
-from data_gen.face_models import flame_file, ict_convert
+from data_gen.face_models import flame, flame_file, ict_convert
 from data_gen.face_models.ict import IctFace
 from data_gen.generate import generate
 from data_gen.generator_config import GeneratorConfig
@@ -128,20 +127,23 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             return
         config, parent = self.builder_config, Path(self.data_dir).parent
         frames = config.identities * frames_per_identity(config.generator.plan)
-        preflight.check_output(parent, frames, config.generator.image_size)
-        self._unfinished = finished.folder(
-            parent, dataclasses.asdict(config.generator) | {"version": GENERATOR_VERSION}
-        )
+        preflight.check_output(parent, frames, config.generator.image_size, finished.kept_bytes(parent))
         super().download_and_prepare(**kwargs)
-        shutil.rmtree(self._unfinished, ignore_errors=True)
+        finished.remove_all(parent)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
         _report_balance(self.builder_config.identities)
         face_model = self.builder_config.generator.face_model
         if face_model == "flame":
             flame_file.read(flame_file.find_file())  # says what is wrong with it, before anything is downloaded
+        files = []
         if face_model in ("ict", "flame"):  # FLAME's expressions are those of ICT
             _prepare_ict(dl_manager)
+            files.append(ict_convert.newest_cache().name)
+        if face_model == "flame":
+            files.append(flame.prepare())  # once, and not in every worker
+        settings = dataclasses.asdict(self.builder_config.generator) | {"version": GENERATOR_VERSION, "files": files}
+        self._unfinished = finished.folder(Path(self.data_dir).parent, settings)
         return {split: self._generate_examples(split) for split in SPLITS}
 
     def _generate_examples(self, split: str):
