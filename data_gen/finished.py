@@ -8,22 +8,15 @@ elsewhere. The files hold plain arrays, and reading them executes nothing.
 import hashlib
 import json
 import logging
-import os
 import shutil
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-# What reading a damaged file has been seen to raise, once it is open.
-_DAMAGE = (
-    *(OSError, EOFError, ValueError, KeyError, NotImplementedError, OverflowError, SyntaxError),
-    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
-)
+from data_gen import array_file
+
 _NAME = "unfinished_"
 _SEPARATOR = "/"
 _KEYS = "key"  # the column of the examples' names; no field of an example is called so
@@ -56,16 +49,9 @@ def remove_all(parent: Path) -> None:
 def save(where: Path, identity: int, frames: Frames) -> None:
     """Keeps the examples of one identity: [(key, example)], an example being a nested dict of arrays, numbers, text and
     bytes, the same fields in each."""
-    where.mkdir(parents=True, exist_ok=True)
-    path = _path(where, identity)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     rows = [{_KEYS: key} | _flat(example) for key, example in frames]
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, **{name: value for field in rows[0] for name, value in _column(field, rows).items()})
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    columns = {name: value for field in rows[0] for name, value in _column(field, rows).items()}
+    array_file.write(_path(where, identity), columns)
 
 
 def load(where: Path, identity: int) -> Frames | None:
@@ -75,16 +61,12 @@ def load(where: Path, identity: int) -> Frames | None:
     """
     path = _path(where, identity)
     try:
-        file = path.open("rb")
+        return _frames(array_file.read(path))
     except FileNotFoundError:
         return None
-    with file:
-        try:
-            with np.load(file, allow_pickle=False) as arrays:
-                return _frames({name: arrays[name] for name in arrays.files})
-        except _DAMAGE as error:
-            logging.warning("%s is damaged (%s) and is made again.", path, error)
-            return None
+    except (array_file.Damaged, KeyError, ValueError) as error:  # the last two: whole, but not as `save` writes it
+        logging.warning("%s is damaged (%s) and is made again.", path, error)
+        return None
 
 
 def _path(where: Path, identity: int) -> Path:

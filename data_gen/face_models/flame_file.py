@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data_gen.face_models import array_file, flame_pickle
+from data_gen import array_file
+from data_gen.face_models import flame_pickle
 
 IDENTITY_MODES = 300  # columns of `shapedirs` before those of the expressions
 HEIGHT = (0.15, 0.60)  # metres between which a head with its neck must be tall

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data_gen.face_models import array_file
+from data_gen import array_file
 
 REPOSITORY = "ICT-VGL/ICT-FaceKit"
 COMMIT = "da5f95a607f5e6b37755b38d3385d7f2853732e5"  # the files have not changed since 2020; checksums.tsv pins them

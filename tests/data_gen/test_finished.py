@@ -76,7 +76,7 @@ def test_a_file_that_may_not_be_read_is_no_damage(tmp_path, monkeypatch):
         raise PermissionError("no")
 
     finished.save(tmp_path, 7, frames())
-    monkeypatch.setattr(finished.Path, "open", refuse)
+    monkeypatch.setattr("builtins.open", refuse)
     with pytest.raises(PermissionError):
         finished.load(tmp_path, 7)
 
@@ -113,10 +113,10 @@ def test_a_process_killed_while_saving_leaves_whole_files_only(tmp_path):
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
     deadline = time.monotonic() + 60
-    while len(list(tmp_path.glob("*.npz"))) < 5 and time.monotonic() < deadline:
+    while len(list(tmp_path.glob("[0-9]*.npz"))) < 5 and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    kept = len(list(tmp_path.glob("*.npz")))
+    kept = len(list(tmp_path.glob("[0-9]*.npz")))
     assert kept >= 5
     assert all(finished.load(tmp_path, i)[0][1]["image"] == bytes(10**6) for i in range(kept))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_gen.face_models import array_file
+from data_gen import array_file
 
 ARRAYS = {"v": np.arange(60.0).reshape(20, 3), "f": np.arange(12, dtype=np.int32), "names": np.array(["a", "bc"])}
 
