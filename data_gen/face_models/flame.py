@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from data_gen import array_file
 from data_gen.face_models import (
     MATERIALS,
     Topology,
     ageing,
-    array_file,
     flame_file,
     flame_marks,
     flame_mouth,
