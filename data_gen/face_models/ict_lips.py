@@ -11,8 +11,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 DEPTH = 8.0  # mm behind the mouth's corners up to which lips are lips
-BESIDE = 1.0  # mm in the horizontal plane between two points that lie on each other where the lips meet
-STEP, WINDOW = 2.0, 3.0  # mm between the places along the mouth at which the overlap is taken, and around each
+BESIDE = 1.6  # mm in the horizontal plane between two points that lie on each other where the lips meet
+STEP, WINDOW = 2.0, 4.0  # mm between the places along the mouth at which the overlap is taken, and around each
 CORNER = 3.0  # mm before the corners in which the correction fades out
 RIGID, REACH = 2.0, 10.0  # mm from the line up to which skin goes all the way, and from which it stays
 
