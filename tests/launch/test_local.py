@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from painjax import __main__ as cli
+from painjax import arguments
 from painjax.launch import local
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,7 +79,7 @@ def wait_for(condition, seconds=60.0):
 
 
 def test_the_subcommands_that_can_be_launched_are_those_that_can_be_distributed():
-    (commands,) = [a.choices for a in cli._parser()._actions if a.dest == "name"]
+    (commands,) = [a.choices for a in arguments.parser()._actions if a.dest == "name"]
     assert {n for n, sub in commands.items() if "--distributed" in sub.format_help()} - {"launch"} == {
         *local.DISTRIBUTED
     }
@@ -223,7 +224,7 @@ def test_a_killed_launcher_leaves_no_orphans(experiment, tmp_path):
 
 @pytest.mark.slow
 def test_a_job_trains_stops_when_told_and_goes_on(synthetic_dataset, tmp_path):
-    workdir, steps = tmp_path / "run", 12
+    workdir, steps = tmp_path / "run", 200
     settings = [f"--config.data.data_dir={synthetic_dataset}", f"--config.steps={steps}"]
     settings += ["--config.model.depth=1", f"--config.validate_every={steps}", f"--config.checkpoint_every={steps}"]
     arguments = ["--processes=2", "--devices-per-process=2", "--", "train", "--config=configs/teacher.py:test"]
