@@ -4,6 +4,7 @@ import difflib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -78,3 +79,11 @@ def _check_key(config: ConfigDict, flag: str) -> None:
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise UserError(f"Unknown setting {name}: there is no {key!r} among {', '.join(sorted(config))}.{hint}")
         config = config.get(key)
+
+
+def flat(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
+    """The settings by their dotted names: {'optim.learning_rate': 0.001}."""
+    found = {}
+    for name, value in config.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, ConfigDict) else {prefix + name: value}
+    return found

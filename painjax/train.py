@@ -1,7 +1,5 @@
 """Training: one function, read from top to bottom."""
 
-import dataclasses
-import json
 import math
 import os
 import sys
@@ -16,34 +14,15 @@ from tqdm import tqdm
 from painjax import pretrained, sharding
 from painjax.checkpoint import Checkpoints, best_step, read_config, restore_params
 from painjax.data.pipeline import train_batches
-from painjax.data.transforms import NORMALISATION
 from painjax.errors import UserError
 from painjax.evaluate import predict_split
 from painjax.files import write_atomically
 from painjax.models import lora
-from painjax.models.vitpain import ViTPainConfig
-from painjax.optim import SCHEDULES, learning_rate
+from painjax.optim import learning_rate
+from painjax.same_experiment import as_json, check_same_experiment
+from painjax.settings import check_settings
 from painjax.state import TrainState, create_state, make_train_step, replace_params
 from painjax.training_log import Meter, MetricsLog
-
-# Settings that a resumed run may change: they say where, how often and how fast, not what is computed. Pretrained
-# weights are told by their hash, wherever they lie.
-_FREE = ("mesh.", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "data.data_dir", "pretrained")
-FROZEN_DTYPES = ("float32", "bfloat16")
-# What settings mean that a configuration, such as one written by an earlier version, does not have.
-_UNSET = {
-    "pretrained": "",
-    "loss.pspi_nll": 0.0,
-    "loss.consistency": 0.0,
-    "accumulate": 1,
-    "ema_decay": 0.0,
-    "frozen_dtype": "float32",
-    "optim.schedule": "cosine",
-} | {  # fmt: skip
-    f"model.{field.name}": field.default
-    for field in dataclasses.fields(ViTPainConfig)
-    if field.default is not dataclasses.MISSING
-}
 
 
 def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
@@ -64,11 +43,11 @@ def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
     # ---------------------------------------------------------------- refuse early
     weights = pretrained.read(config.pretrained) if config.get("pretrained") else None
     config = pretrained.complete(config, weights)
-    _check_settings(config)
+    check_settings(config)
     mesh = sharding.create_mesh(config.mesh.to_dict())
     sharding.check_batch_size(config.batch_size, mesh, config.accumulate)
     teacher_config, teacher_step = _teacher(config)
-    _check_same_experiment(config, workdir)
+    check_same_experiment(config, workdir)
 
     with jax.set_mesh(mesh), Checkpoints(workdir, config.keep_checkpoints) as checkpoints:
         if checkpoints.latest_step() == config.steps:
@@ -156,54 +135,6 @@ def _count(arrays: Any) -> int:
     return sum(array.size for array in jax.tree.leaves(arrays))
 
 
-def _check_settings(config: ConfigDict) -> None:
-    """Refuses values of the right type that no training can run with."""
-    try:
-        model = ViTPainConfig(**config.model)
-    except ValueError as error:
-        raise UserError(f"config.{error}") from error
-    wrong = []
-    if not 0 <= config.ema_decay < 1:
-        wrong.append(f"config.ema_decay is {config.ema_decay}; expected 0 (none) or a number below 1, such as 0.999")
-    if config.frozen_dtype not in FROZEN_DTYPES:
-        wrong.append(f"config.frozen_dtype is {config.frozen_dtype!r}; expected one of {', '.join(FROZEN_DTYPES)}")
-    if config.optim.schedule not in SCHEDULES:
-        wrong.append(f"config.optim.schedule is {config.optim.schedule!r}; expected one of {', '.join(SCHEDULES)}")
-    for name in (
-        "steps",
-        "batch_size",
-        "log_every",
-        "validate_every",
-        "checkpoint_every",
-        "keep_checkpoints",
-        "accumulate",
-    ):
-        if config[name] < 1:
-            wrong.append(f"config.{name} is {config[name]}; expected at least 1")
-    if not 0 <= config.optim.warmup_steps < config.steps:
-        wrong.append(
-            f"config.optim.warmup_steps is {config.optim.warmup_steps}; expected less than config.steps, {config.steps}"
-        )
-    kind = config.data.input
-    if kind not in NORMALISATION:
-        wrong.append(f"config.data.input is {kind!r}; expected {' or '.join(map(repr, NORMALISATION))}")
-    elif (channels := len(NORMALISATION[kind].mean)) != config.model.in_channels:
-        wrong.append(f"config.model.in_channels is {config.model.in_channels}; expected {channels}, of {kind!r}")
-    if model.lora_rank and not config.get("pretrained"):
-        wrong.append(
-            f"config.model.lora_rank is {model.lora_rank} and config.pretrained empty; expected a model folder whose "
-            "encoder the adapters change, or lora_rank 0"
-        )
-    elif model.lora_rank and model.neutral == "channels" and not model.adapts("patch_embed"):
-        wrong.append(
-            "config.model.neutral is 'channels', and LoRA leaves the patch embedding alone, which would never learn to "
-            "see the neutral reference; expected neutral 'shared' or 'separate', or lora_targets that match "
-            "'patch_embed'"
-        )
-    if wrong:
-        raise UserError(f"{'; '.join(wrong)}. Change these settings.")
-
-
 def _teacher(config: ConfigDict) -> tuple[ConfigDict | None, int | None]:
     """The configuration of the teacher and the step to take it from; None, None for an experiment without one."""
     if "teacher" not in config:
@@ -230,26 +161,6 @@ def _teacher(config: ConfigDict) -> tuple[ConfigDict | None, int | None]:
     return teacher, step
 
 
-def _check_same_experiment(config: ConfigDict, workdir: Path) -> None:
-    """Refuses to go on with a changed experiment; says what has changed where that is harmless."""
-    if not (workdir / "config.json").exists():
-        return
-    before, now = (_UNSET | _flat(each) for each in (read_config(workdir), ConfigDict(json.loads(_as_json(config)))))
-    changed = {
-        name: f"{name}: {before.get(name, 'absent')} -> {now.get(name, 'absent')}"
-        for name in sorted(before.keys() | now.keys())
-        if before.get(name, "absent") != now.get(name, "absent")
-    }
-    refused = [text for name, text in changed.items() if not name.startswith(_FREE)]
-    if refused:
-        raise UserError(
-            f"{workdir} holds a training run of another configuration:\n  " + "\n  ".join(refused) + "\nUse another "
-            "--workdir for the new experiment, or restore these settings to go on with the old one."
-        )
-    for text in changed.values():
-        logging.info("Resuming with a changed setting: %s", text)
-
-
 def _check_finite(terms: dict[str, float], step: int, workdir: Path) -> None:
     if not all(math.isfinite(value) for value in terms.values()):
         shown = ", ".join(f"{name} {value:.4g}" for name, value in terms.items())
@@ -261,15 +172,4 @@ def _check_finite(terms: dict[str, float], step: int, workdir: Path) -> None:
 
 def _write_config(config: ConfigDict, workdir: Path) -> None:
     if jax.process_index() == 0:
-        write_atomically(workdir / "config.json", _as_json(config) + "\n")
-
-
-def _as_json(config: ConfigDict) -> str:
-    return config.to_json(indent=2, sort_keys=True)
-
-
-def _flat(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in config.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, ConfigDict) else {prefix + name: value}
-    return flat
+        write_atomically(workdir / "config.json", as_json(config) + "\n")

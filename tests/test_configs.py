@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from painjax import pretrained, train
+from painjax.config import flat
 from painjax.models.vitpain import ViTPainConfig
 from tests import tiny_encoder
 
@@ -45,7 +46,7 @@ def test_settings_keep_their_type(name):
 
 
 def test_the_comparison_differs_from_the_student_in_guidance_alone():
-    student, supervised = (train._flat(get_config(name)) for name in ("student", "student_supervised"))
+    student, supervised = (flat(get_config(name)) for name in ("student", "student_supervised"))
     different = {name for name in student.keys() | supervised.keys() if student.get(name) != supervised.get(name)}
     guidance = {"heatmap", "attention", "features", "match_pspi", "match_aus", "match_thresholds"}
     assert different == {"teacher", "model.project_width"} | {f"loss.{name}" for name in guidance}

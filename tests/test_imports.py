@@ -61,7 +61,7 @@ LAYERS = [
     {"pretrained"},
     {"state", "training_log"},
     {"checkpoint"},
-    {"evaluate"},
+    {"evaluate", "same_experiment", "settings"},
     {"pictures", "video", "prediction_table", "exportable"},
     {"predictor"},
     {"train", "predict", "report_plots", "model_card", "serving"},

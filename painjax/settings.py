@@ -1,0 +1,58 @@
+"""Settings that no training can run with, refused before anything starts."""
+
+from ml_collections import ConfigDict
+
+from painjax.data.transforms import NORMALISATION
+from painjax.errors import UserError
+from painjax.models.vitpain import ViTPainConfig
+from painjax.optim import SCHEDULES
+
+FROZEN_DTYPES = ("float32", "bfloat16")
+
+
+def check_settings(config: ConfigDict) -> None:
+    """Refuses values of the right type that no training can run with."""
+    try:
+        model = ViTPainConfig(**config.model)
+    except ValueError as error:
+        raise UserError(f"config.{error}") from error
+    wrong = []
+    if not 0 <= config.ema_decay < 1:
+        wrong.append(f"config.ema_decay is {config.ema_decay}; expected 0 (none) or a number below 1, such as 0.999")
+    if config.frozen_dtype not in FROZEN_DTYPES:
+        wrong.append(f"config.frozen_dtype is {config.frozen_dtype!r}; expected one of {', '.join(FROZEN_DTYPES)}")
+    if config.optim.schedule not in SCHEDULES:
+        wrong.append(f"config.optim.schedule is {config.optim.schedule!r}; expected one of {', '.join(SCHEDULES)}")
+    for name in (
+        "steps",
+        "batch_size",
+        "log_every",
+        "validate_every",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "accumulate",
+    ):
+        if config[name] < 1:
+            wrong.append(f"config.{name} is {config[name]}; expected at least 1")
+    if not 0 <= config.optim.warmup_steps < config.steps:
+        wrong.append(
+            f"config.optim.warmup_steps is {config.optim.warmup_steps}; expected less than config.steps, {config.steps}"
+        )
+    kind = config.data.input
+    if kind not in NORMALISATION:
+        wrong.append(f"config.data.input is {kind!r}; expected {' or '.join(map(repr, NORMALISATION))}")
+    elif (channels := len(NORMALISATION[kind].mean)) != config.model.in_channels:
+        wrong.append(f"config.model.in_channels is {config.model.in_channels}; expected {channels}, of {kind!r}")
+    if model.lora_rank and not config.get("pretrained"):
+        wrong.append(
+            f"config.model.lora_rank is {model.lora_rank} and config.pretrained empty; expected a model folder whose "
+            "encoder the adapters change, or lora_rank 0"
+        )
+    elif model.lora_rank and model.neutral == "channels" and not model.adapts("patch_embed"):
+        wrong.append(
+            "config.model.neutral is 'channels', and LoRA leaves the patch embedding alone, which would never learn to "
+            "see the neutral reference; expected neutral 'shared' or 'separate', or lora_targets that match "
+            "'patch_embed'"
+        )
+    if wrong:
+        raise UserError(f"{'; '.join(wrong)}. Change these settings.")
