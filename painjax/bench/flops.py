@@ -1,61 +1,71 @@
-"""Floating point operations of one picture, counted on paper, and what devices can do at most.
+"""Floating point operations of one picture: what the model needs, whichever side computes it and how.
 
-XLA's own count takes the body of a scan once and counts what is recomputed, so it is no measure of the model.
+Counted on a model whose adapters are products of their own and which keeps everything for its backward pass, with only
+the outputs that both sides return.
 """
 
+import dataclasses
+from typing import Any
+
 import jax
+import jax.numpy as jnp
+from flax import nnx
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import Array
 
-from painjax.bench.case import PATCH_SIZE, Case
-
-# Dense bfloat16 FLOP/s by `jax.Device.device_kind`, from the vendors' data sheets.
-PEAK_BFLOAT16 = {
-    "NVIDIA H200": 989e12,
-    "NVIDIA H100 80GB HBM3": 989e12,
-    "NVIDIA H100 PCIe": 756e12,
-    "NVIDIA A100-SXM4-80GB": 312e12,
-    "NVIDIA A100-SXM4-40GB": 312e12,
-    "NVIDIA L4": 121e12,
-    "Tesla T4": 65e12,
-    "TPU v4": 275e12,
-    "TPU v5 lite": 197e12,
-    "TPU v5p": 459e12,
-    "TPU v6 lite": 918e12,
-}
+from painjax import flops
+from painjax.bench.case import Case, pictures
+from painjax.chips import chip_of
+from painjax.models import lora
+from painjax.models.vitpain import ViTPain, ViTPainOutput
 
 
 def forward_flops(case: Case, *, enrolled: bool = False) -> int:
-    """Of one frame and, unless the person is enrolled or there is none, its neutral reference; without the heads.
-
-    A product of [N, K] by [K, M] counts 2 N K M; elementwise work is not counted. The heads are below 0.1 % for S.
-    """
-    return sum(_parts(case, enrolled))
+    """Of one frame and, unless the person is enrolled or there is none, its neutral reference."""
+    case, graphdef, params, rest = _outline(case)
+    image, calm = pictures(case)
+    if not enrolled:
+        return flops.count(lambda params: _read(nnx.merge(graphdef, params, rest)(image, calm)), params)
+    reference = jax.eval_shape(lambda params: nnx.merge(graphdef, params, rest).enrol(calm[:, None]), params)
+    return flops.count(
+        lambda params, reference: _read(nnx.merge(graphdef, params, rest)(image, reference=reference)),
+        params,
+        reference,
+    )
 
 
 def train_flops(case: Case) -> int:
-    """Of one frame with its reference, forward and backward; what remat computes again is not counted.
+    """Of one frame with its reference, forward and backward; weights that LoRA freezes get no gradient."""
+    case, graphdef, params, rest = _outline(case)
+    image, calm = pictures(case)
+    flat = flatten_dict(params, sep="/")
+    trained = {path: value for path, value in flat.items() if lora.trains(path, case.lora_rank)}
+    frozen = {path: value for path, value in flat.items() if path not in trained}
 
-    Weights that LoRA freezes need no gradient: their products cost two thirds of ordinary training, less the patch
-    embedding's, through which nothing has to go back.
-    """
-    frozen, embedding, trained = _parts(case, enrolled=False)
-    if case.lora_rank == 0:
-        return 3 * (frozen + trained) + 2 * embedding
-    return 2 * frozen + embedding + 3 * trained
+    def gradients(trained: dict[str, Any], frozen: dict[str, Any]) -> dict[str, Array]:
+        def loss(trained):
+            params = unflatten_dict(trained | frozen, sep="/")
+            outputs = _read(nnx.merge(graphdef, params, rest, copy=True)(image, calm))
+            return sum(jnp.sum(output**2) for output in outputs)
+
+        return jax.grad(loss)(trained)
+
+    return flops.count(gradients, trained, frozen)
 
 
 def peak_flops(dtype: str) -> float | None:
-    """Of one device, in FLOP/s, or None where the table does not know the device or the dtype."""
-    return PEAK_BFLOAT16.get(jax.devices()[0].device_kind) if dtype == "bfloat16" else None
+    """Of one device, in FLOP/s, or None where the device is not known, or the dtype is not bfloat16."""
+    chip = chip_of(jax.devices()[0])
+    return chip.bfloat16_flops if chip is not None and dtype == "bfloat16" else None
 
 
-def _parts(case: Case, enrolled: bool) -> tuple[int, int, int]:
-    """Of the linear layers inside the blocks, of the patch embedding, and of everything whose both sides train."""
-    n, d, r = case.tokens, case.width, case.lora_rank
-    encoders = 2 if case.neutral and not enrolled else 1
-    linear = case.depth * 2 * n * 12 * d**2
-    embedding = 2 * (case.image_size // PATCH_SIZE) ** 2 * PATCH_SIZE**2 * 3 * d
-    attention = case.depth * 4 * n**2 * d
-    adapters = case.depth * 2 * n * r * (d + 3 * d + d + d)
-    # Query and output of the frame's tokens, keys and values of the reference's, and the two products between them.
-    cross = (4 * n * d**2 + 4 * n**2 * d + (0 if enrolled else 4 * n * d**2)) if case.neutral else 0
-    return encoders * linear, encoders * embedding, encoders * (attention + adapters) + cross
+def _outline(case: Case) -> tuple[Case, nnx.GraphDef, dict[str, Any], dict[str, Any]]:
+    """The case of one picture, and its model, training: graph, shapes of the parameters, random streams."""
+    case = dataclasses.replace(case, batch_size=1)
+    config = dataclasses.replace(case.model_config(), remat="none")
+    graphdef, params, rest = nnx.split(nnx.eval_shape(lambda: ViTPain(config, rngs=nnx.Rngs(0))), nnx.Param, ...)
+    return case, graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
+
+
+def _read(output: ViTPainOutput) -> tuple[Array, ...]:
+    return output.pspi, output.aus, output.threshold_logits

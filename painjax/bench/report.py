@@ -31,7 +31,7 @@ def report(
       case: what was measured.
       torch_side: the other side, still there, to be asked for its rate of plain products.
       rates: images per second of every round, of 'ours', 'torch' and any other way of ours.
-      flops: of one picture, with its neutral reference, on paper.
+      flops: of one picture, with its neutral reference.
       built: what the other side said of its model.
       machine: `machine.describe()` before the first round: the load should be that of others.
 
