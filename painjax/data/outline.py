@@ -1,0 +1,32 @@
+"""A training batch as shapes, for compiling and counting where there is no data set."""
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from painjax.data.pipeline import image_fields
+from painjax.data.transforms import NORMALISATION
+from painjax.pspi import AU_NAMES
+
+
+def batch_outline(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
+    """A global batch as `painjax.data.pipeline.train_batches` makes it, on all processes together.
+
+    The pictures are taken to be stored at `model.image_size`; a data set of another size is resized inside the step.
+    """
+    rows, side = config.batch_size, config.model.image_size
+
+    def shape(dtype: type, *rest: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((rows, *rest), dtype)
+
+    def picture(field: str) -> jax.ShapeDtypeStruct:
+        figures = NORMALISATION["heatmap" if field == "heatmap" else "image"]
+        return shape(jnp.uint8, side, side, len(figures.mean))
+
+    return {field: picture(field) for field in image_fields(config)} | {
+        "aus": shape(jnp.float32, len(AU_NAMES)),
+        "pspi": shape(jnp.float32),
+        "identity": shape(jnp.int32),
+        "index": shape(jnp.int32),
+        "valid": shape(jnp.bool_),
+    }
