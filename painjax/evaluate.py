@@ -30,7 +30,7 @@ from painjax.pspi import AU_MAX, AU_NAMES, PSPI_MAX, au_shares
 from painjax.sharding import batch_ways, create_mesh, put_batch, replicated
 
 NEUTRAL_PROTOCOL = {
-    "with_neutral": "a neutral render of the same identity from the same view, as the data set provides it",
+    "with_neutral": "the neutral picture of the same identity that the data set provides with each frame",
     "without_neutral": "no neutral reference",
 }
 
@@ -126,7 +126,7 @@ def _predict_batch(
         "aus_true": inputs["aus"],
         "predicted_heat": predicted_heat(output, config.model.patch_size).mean(axis=-1),  # [B, P]
         "attention": jnp.einsum("bap,ba->bp", output.au_attention, au_shares(inputs["aus"])),  # [B, P]
-        "heat": patchify(inputs["heatmap"], config.model.patch_size).mean(axis=-1),  # [B, P]
+        "heat": _true_heat(inputs["heatmap"], output, config.model.patch_size),
         "index": inputs["index"],
         "identity": inputs["identity"],
         "valid": inputs["valid"],
@@ -151,6 +151,13 @@ def predicted_heat(output: ViTPainOutput, patch_size: int) -> Float[Array, "B P 
     if output.heatmap is None:
         return jnp.zeros((output.au_attention.shape[0], output.au_attention.shape[2], patch_size**2))
     return jax.nn.sigmoid(output.heatmap)
+
+
+def _true_heat(heatmap: Float[Array, "B S S 1"] | None, output: ViTPainOutput, patch_size: int) -> Float[Array, "B P"]:
+    """The pain heatmap's mean over each patch; 0 everywhere without one, which leaves alignment undefined."""
+    if heatmap is None:
+        return jnp.zeros((output.au_attention.shape[0], output.au_attention.shape[2]))
+    return patchify(heatmap, patch_size).mean(axis=-1)
 
 
 def labels(config: ConfigDict, split: str) -> tuple[Float[np.ndarray, "N"], Float[np.ndarray, "N A"]]:

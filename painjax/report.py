@@ -36,6 +36,18 @@ from painjax.pspi import AU_MAX, AU_MUSCLES, AU_NAMES, PSPI_THRESHOLDS, au_share
 SHEET, WORST = 8, 4  # frames shown
 METRICS = ("mae", "rmse", "pcc", "icc", *(f"auroc@{k}" for k in PSPI_THRESHOLDS))
 
+# What a page says about its numbers: what they show, and what they do not.
+_OF_RENDERS = (
+    "The faces, their action units and their pain scores are <b>synthetic</b>: PSPI here is the formula applied to the "
+    "intensities that the face was made with. The numbers show how well the model reads rendered expressions.",
+    "They do <b>not</b> show that it reads pain of people. No photograph of a person was used.",
+)
+_OF_OTHER_DATA = (
+    "The numbers show how well the model agrees with the action units that this data set's coders saw. If the pictures "
+    "above are of people, show this page only to those whom the data set's licence allows to see them.",
+    "They do <b>not</b> show that it reads pain of people in other places.",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -115,8 +127,10 @@ def choose_frames(predictions: Predictions) -> tuple[Int[np.ndarray, "K"], Int[n
 def picture_rows(
     model: ViTPain, config: ConfigDict, split: str, index: Int[np.ndarray, "K"]
 ) -> list[dict[str, np.ndarray]]:
-    """For each example: `image`, `neutral`, `true_heat`, `said_heat`, `attention` as uint8 pictures, and the labels."""
-    source = FrameSource(config.data.name, split, ("image", "neutral_image", "heatmap"), config.data.data_dir)
+    """For each example: `image`, `neutral`, `true_heat` (if the data set has it), `said_heat`, `attention` as uint8
+    pictures, and the labels."""
+    data = config.data
+    source = FrameSource(data.name, split, ("image", "neutral_image"), data.data_dir, if_there=("heatmap",))
     examples = [source[int(i)] for i in index]
     batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
     inputs = prepare({name: jnp.asarray(values) for name, values in batch.items()}, config)
@@ -137,7 +151,6 @@ def picture_rows(
             {
                 "image": example["image"],
                 "neutral": example["neutral_image"],
-                "true_heat": heat_picture(example["heatmap"][..., 0] / 255),
                 "said_heat": heat_picture(np.asarray(said[i], np.float64)),
                 "attention": lay_over(image, spread(attention[i], size)),
                 "index": example["index"],
@@ -147,6 +160,7 @@ def picture_rows(
                 "pspi": reported["pspi"][i],
                 "aus": reported["aus"][i],
             }
+            | ({"true_heat": heat_picture(example["heatmap"][..., 0] / 255)} if "heatmap" in example else {})
         )
     return rows
 
@@ -154,6 +168,7 @@ def picture_rows(
 def _fields(run: Run, runs: list[Run], shown: list[dict], worst: list[dict]) -> dict[str, str]:
     found, constant = run.evaluation, run.evaluation["baselines"]["constant"]
     data = f"{run.config.data.name}, {found['split']} split"
+    shows, shows_not = _OF_RENDERS if run.config.data.name.startswith("pain3d/") else _OF_OTHER_DATA
     return {
         "title": html.escape(f"{run.name}: facial pain on {found['n']} frames of the {found['split']} split"),
         "lead": html.escape(
@@ -175,6 +190,8 @@ def _fields(run: Run, runs: list[Run], shown: list[dict], worst: list[dict]) -> 
         "alignment": report_plots.alignment(run.predictions),
         "alignment_text": _alignment_text(found["heatmap"]),
         "n_pain": str(found["heatmap"]["n"]),
+        "shows": shows,
+        "shows_not": shows_not,
         "curves": report_plots.training_curves({r.name: r.log for r in _named_apart(runs)}, _named_apart(runs)[0].name),
         "identities": str(found["identities"]),
         "commands": html.escape(_commands(run, runs)),
@@ -254,6 +271,7 @@ def _sheet(rows: list[dict[str, Any]]) -> str:
         ("said_heat", "predicted pain heatmap"),
         ("attention", "attention of the AU queries"),
     )
+    pictures = [(key, label) for key, label in pictures if all(key in row for row in rows)]
     head = "".join(f"<th scope='col'>{label}</th>" for _, label in pictures) + "<th>PSPI</th><th>action units</th>"
     body = []
     for row in rows:
@@ -290,6 +308,8 @@ def _units(found: dict[str, Any]) -> str:
 
 
 def _alignment_text(heatmap: dict[str, Any]) -> str:
+    if not heatmap["n"]:
+        return "No frame has a pain heatmap, so that where the model should look is not known."
     return (
         f"Mean correlation with the true heatmap: predicted heatmap {_text(heatmap['pcc'], 2)}, AU attention "
         f"{_text(heatmap['attention_pcc'], 2)}. Of the hot patches (at least half as hot as the hottest) and as many "

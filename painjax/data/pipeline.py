@@ -21,7 +21,7 @@ def train_batches(config: ConfigDict) -> grain.DatasetIterator:
 
     Returns:
       An iterator over this process's rows of each global batch of `config.batch_size`: a dict of uint8 images
-      [b, S, S, C] (`image`, `heatmap` and, if the model takes one, `neutral_image`), `aus` [b, 6], `pspi` [b],
+      [b, S, S, C] (`image`, `neutral_image`, `heatmap`: those of `image_fields`), `aus` [b, 6], `pspi` [b],
       `identity` [b], `index` [b], and `valid` [b], all True. `get_state()` and `set_state()` give and take the
       position, a dict fit for JSON; batch k depends on nothing but the seed and k.
 
@@ -37,19 +37,26 @@ def eval_batches(config: ConfigDict, split: str) -> Iterator[dict[str, Any]]:
     """One pass over `split` in order, in batches as of `train_batches`.
 
     The last batch is filled up by repeating the last example with `valid` False: nothing is dropped, and every process
-    makes the same number of equal batches.
+    makes the same number of equal batches. Pain heatmaps come along wherever the data set has them, to be measured by.
     """
-    source = FrameSource(config.data.name, split, image_fields(config), config.data.data_dir)
+    source = FrameSource(config.data.name, split, _seen(config), config.data.data_dir, if_there=("heatmap",))
     last = len(source) - 1
     batches = -(-len(source) // config.batch_size)
     return _batches(config, batches, lambda i: source[min(i, last)] | {"valid": np.bool_(i <= last)})
 
 
 def image_fields(config: ConfigDict) -> tuple[str, ...]:
-    """The images this experiment needs, so that no others are decoded."""
+    """The images that training needs, so that no others are decoded, and data sets without heatmaps will do."""
+    images = _seen(config)
+    guided = config.get("teacher") or config.loss.get("heatmap") or config.loss.get("attention")
+    return (*images, "heatmap") if guided and "heatmap" not in images else images
+
+
+def _seen(config: ConfigDict) -> tuple[str, ...]:
+    """The images that the model itself takes."""
     if config.data.input == "heatmap":
         return ("heatmap",)
-    return ("image", "heatmap") if config.model.neutral == "none" else ("image", "neutral_image", "heatmap")
+    return ("image",) if config.model.neutral == "none" else ("image", "neutral_image")
 
 
 def _batches(config: ConfigDict, count: int, load: Callable[[int], dict[str, Any]]) -> grain.DatasetIterator:

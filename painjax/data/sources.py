@@ -19,16 +19,25 @@ class FrameSource:
     """One split of a data set with the fields of the pain3d specification (`tfds_builders/pain3d/README.md`).
 
     `source[i]` is a dict of NumPy arrays: each of the requested images as uint8 [S, S, C], and `aus` [6] float32
-    (0..5), `pspi` float32 (0..16), `identity` int32, `index` int32 (= i). Only the requested images are decoded.
+    (0..5), `pspi` float32 (0..16), `identity` int32, `index` int32 (= i). Only the requested images are decoded; those
+    of `if_there` only from a data set that has them (photographs have no pain heatmap).
 
     Raises:
       UserError: when the data set is not built, incomplete, of another file format, or lacks a field or the split.
     """
 
-    def __init__(self, name: str, split: str, images: Sequence[str], data_dir: str | None = None):
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        images: Sequence[str],
+        data_dir: str | None = None,
+        *,
+        if_there: Sequence[str] = (),
+    ):
         builder = _find(name, data_dir)
-        self._images = tuple(images)
         features = builder.info.features
+        self._images = (*images, *(field for field in if_there if field in features and field not in images))
         people = features["identity"] if "identity" in features else {}
         self._groupings = {k: v for k, v in people.items() if isinstance(v, tfds.features.ClassLabel)}
         missing = [field for field in (*images, "aus", "pspi", "identity") if field not in features]

@@ -62,7 +62,8 @@ def prepare(batch: Mapping[str, Any], config: ConfigDict, key: Array | None = No
       `batch` with these fields set or added, images being float32 [B, model.image_size, model.image_size, C]:
       `image` the model's own input, normalised (the heatmap, for a model whose `data.input` is 'heatmap');
       `neutral` the neutral reference, normalised, and `neutral_valid` [B] bool; both None if the model takes none;
-      `heatmap` in 0..1, aligned with `image`; `heatmap_input` the same, normalised (what a teacher takes).
+      `heatmap` in 0..1, aligned with `image`; `heatmap_input` the same, normalised (what a teacher takes); both None
+      for a batch without heatmaps.
     """
     images = {name: batch[name] for name in ("image", "neutral_image", "heatmap") if name in batch}
     images = {name: _resize(jnp.asarray(pixels), config.model.image_size) for name, pixels in images.items()}
@@ -70,7 +71,7 @@ def prepare(batch: Mapping[str, Any], config: ConfigDict, key: Array | None = No
     if key is not None:
         keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.asarray(batch["index"]))
         images, neutral_valid = jax.vmap(lambda images, key: _augment(images, key, config.data))(images, keys)
-    heatmap = images["heatmap"]
+    heatmap = images.get("heatmap")
     picture = normalisation(config.data, "image")
     neutral = normalise(images["neutral_image"], picture) if "neutral_image" in images else None
     rest = {name: value for name, value in batch.items() if name != "neutral_image"}
@@ -79,7 +80,7 @@ def prepare(batch: Mapping[str, Any], config: ConfigDict, key: Array | None = No
         "neutral": neutral,
         "neutral_valid": None if neutral is None else neutral_valid,
         "heatmap": heatmap,
-        "heatmap_input": normalise(heatmap, NORMALISATION["heatmap"]),
+        "heatmap_input": None if heatmap is None else normalise(heatmap, NORMALISATION["heatmap"]),
     }
 
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import student, teacher
+from configs import student, student_supervised, teacher
 from painjax.data.pipeline import eval_batches, train_batches
 from painjax.errors import UserError
 
@@ -41,6 +41,15 @@ def test_a_batch_has_what_the_model_needs_and_no_more(config):
     heatmaps = teacher.get_config("test")
     heatmaps.data.data_dir = config.data.data_dir
     assert "image" not in next(train_batches(heatmaps))
+
+
+def test_heatmaps_are_read_for_what_learns_from_them_and_for_evaluation(config):
+    labels_alone = student_supervised.get_config("test")
+    labels_alone.data.data_dir = config.data.data_dir
+    assert "heatmap" not in next(train_batches(labels_alone))
+    assert "heatmap" in next(eval_batches(labels_alone, "test"))
+    labels_alone.loss.attention = 0.1
+    assert "heatmap" in next(train_batches(labels_alone))
 
 
 def test_the_order_follows_from_the_seed(config):

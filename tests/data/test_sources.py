@@ -34,6 +34,11 @@ def test_pixels_are_those_that_tfds_and_pillow_decode(synthetic_dataset):
         np.testing.assert_array_equal(source[i]["image"], np.asarray(Image.open(io.BytesIO(raw[i]["image"]))))
 
 
+def test_images_that_a_data_set_may_lack(synthetic_dataset):
+    source = FrameSource("pain3d/quick", "test", ("image",), str(synthetic_dataset), if_there=("heatmap", "depth"))
+    assert {"image", "heatmap"} < set(source[0]) and "depth" not in source[0]
+
+
 @pytest.mark.parametrize("name", ["pain3d/nothing", "nobody/quick"])
 def test_a_data_set_that_is_not_built_says_how_to_build_it(synthetic_dataset, name):
     base, config = name.split("/")
