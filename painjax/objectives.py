@@ -18,6 +18,7 @@ from painjax.errors import UserError
 from painjax.models.vit import patchify
 from painjax.models.vitpain import ViTPain, ViTPainOutput
 from painjax.pspi import AU_MAX, PSPI_MAX
+from painjax.teacher_outputs import TeacherOutputs
 
 Terms = dict[str, Array]
 
@@ -42,13 +43,13 @@ def supervised(model: ViTPain, batch: Mapping[str, Any], weights: ConfigDict) ->
 
 
 def distill(
-    model: ViTPain, teacher: ViTPainOutput, batch: Mapping[str, Any], weights: ConfigDict
+    model: ViTPain, teacher: TeacherOutputs, batch: Mapping[str, Any], weights: ConfigDict
 ) -> tuple[Array, Terms]:
     """`supervised`, plus what a teacher sees in the heatmap of the same augmented frame.
 
     Args:
       model: the student, in training mode, with `project_width` equal to the teacher's width.
-      teacher: the frozen teacher's output on `batch["heatmap_input"]`.
+      teacher: what the frozen teacher says of `batch["heatmap_input"]`.
       batch: prepared.
       weights: those of `supervised`, and `features` (every patch token, projected, points the way of the teacher's
         token at the same place: 1 - cosine), `match_pspi`, `match_aus`, `match_thresholds` (the teacher's predictions

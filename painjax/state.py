@@ -19,6 +19,7 @@ from painjax.data.transforms import prepare
 from painjax.models import lora
 from painjax.models.vitpain import ViTPain, ViTPainConfig
 from painjax.optim import make_optimizer
+from painjax.teacher_outputs import TeacherOutputs
 
 
 @jax.tree_util.register_dataclass
@@ -189,9 +190,13 @@ def make_train_step(
 
         def loss(params):
             modules = nnx.merge(state.graphdef, params, state.frozen, rng, copy=True)
-            if "teacher" not in modules:
+            if "teacher" in modules:
+                teacher = TeacherOutputs.of_model(modules["teacher"](batch["heatmap_input"]))
+            else:
+                teacher = TeacherOutputs.of_batch(batch)
+            if teacher is None:
                 return objectives.supervised(modules["model"], batch, config.loss)
-            return objectives.distill(modules["model"], modules["teacher"](batch["heatmap_input"]), batch, config.loss)
+            return objectives.distill(modules["model"], teacher, batch, config.loss)
 
         (value, terms), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
         return gradients, {"loss": value} | terms

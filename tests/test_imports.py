@@ -56,7 +56,7 @@ LAYERS = [
     {"models"},
     {"model_folder"},
     {"weights"},
-    {"losses", "metrics", "overlay"},
+    {"losses", "metrics", "overlay", "teacher_outputs"},
     {"objectives", "optim", "demographics"},
     {"pretrained"},
     {"state", "training_log"},

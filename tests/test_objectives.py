@@ -12,6 +12,7 @@ from painjax.errors import UserError
 from painjax.models.vitpain import ViTPainOutput
 from painjax.pspi import pspi
 from painjax.state import make_model
+from painjax.teacher_outputs import TeacherOutputs
 
 B, P, D = 4, 16, 32
 
@@ -115,7 +116,7 @@ def test_the_authors_heads_learn_by_squared_error(monkeypatch, batch):
 
 def test_distillation_adds_the_teachers_terms(given, batch):
     output, model = given
-    teacher = make_output(1)
+    teacher = TeacherOutputs.of_model(make_output(1))
     names = ("features", "match_pspi", "match_aus", "match_thresholds")
     weights = ConfigDict(dict.fromkeys(("pspi", "heatmap", "attention", *names), 1.0))
     loss, terms = objectives.distill(model, teacher, batch, weights)
@@ -135,7 +136,7 @@ def test_distillation_adds_the_teachers_terms(given, batch):
 
 def test_no_gradient_reaches_the_teacher(given, batch):
     _, model = given
-    teacher = make_output(1)
+    teacher = TeacherOutputs.of_model(make_output(1))
     names = ("features", "match_pspi", "match_aus", "match_thresholds")
     weights = ConfigDict(dict.fromkeys(names, 1.0))
     gradients = jax.grad(lambda output: objectives.distill(model, output, batch, weights)[0])(teacher)

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from painjax.data.flip import is_flipped
 from painjax.data.sources import FrameSource
 from painjax.errors import UserError
 
@@ -22,15 +23,15 @@ def train_batches(config: ConfigDict) -> grain.DatasetIterator:
     Returns:
       An iterator over this process's rows of each global batch of `config.batch_size`: a dict of uint8 images
       [b, S, S, C] (`image`, `neutral_image`, `heatmap`: those of `image_fields`), `aus` [b, 6], `pspi` [b],
-      `identity` [b], `index` [b], and `valid` [b], all True. `get_state()` and `set_state()` give and take the
-      position, a dict fit for JSON; batch k depends on nothing but the seed and k.
+      `identity` [b], `index` [b], `flip` [b] bool, and `valid` [b], all True. `get_state()` and `set_state()` give and
+      take the position, a dict fit for JSON; batch k depends on nothing but the seed and k.
 
     Raises:
       UserError: see `FrameSource`; or if the batch does not divide over the processes.
     """
     source = FrameSource(config.data.name, config.data.train_split, image_fields(config), config.data.data_dir)
     examples = grain.MapDataset.source(source).seed(config.seed).shuffle().repeat()
-    return _batches(config, _ENDLESS, lambda i: examples[i] | {"valid": np.True_})
+    return _batches(config, _ENDLESS, lambda i: examples[i] | {"flip": is_flipped(config, i), "valid": np.True_})
 
 
 def eval_batches(config: ConfigDict, split: str) -> Iterator[dict[str, Any]]:

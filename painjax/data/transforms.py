@@ -1,7 +1,7 @@
 """From a batch of uint8 arrays to what the model is trained on: normalised and, for training, augmented.
 
 Runs inside the jitted step, on the device. Every random draw is keyed by the example's index, so that augmentation does
-not depend on how the batch is laid out over devices.
+not depend on how the batch is laid out over devices. Whether a frame is mirrored the batch says (`painjax.data.flip`).
 """
 
 import math
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Bool, Float, UInt8
 from ml_collections import ConfigDict
 
 
@@ -54,7 +54,7 @@ def prepare(batch: Mapping[str, Any], config: ConfigDict, key: Array | None = No
     """Makes the float batch that models and objectives take.
 
     Args:
-      batch: as `painjax.data.pipeline` yields it; images uint8 [B, S, S, C].
+      batch: as `painjax.data.pipeline` yields it; images uint8 [B, S, S, C]; with a `key` also `flip` [B] bool.
       config: reads `data.{input, image_mean, image_std, augment, drop_neutral}` and `model.image_size`.
       key: augment, and drop neutral references, with this random key; None for evaluation.
 
@@ -70,7 +70,9 @@ def prepare(batch: Mapping[str, Any], config: ConfigDict, key: Array | None = No
     neutral_valid = jnp.ones(batch["index"].shape, bool)
     if key is not None:
         keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.asarray(batch["index"]))
-        images, neutral_valid = jax.vmap(lambda images, key: _augment(images, key, config.data))(images, keys)
+        flip = jnp.asarray(batch["flip"])
+        augment = jax.vmap(lambda images, flip, key: _augment(images, flip, key, config.data))
+        images, neutral_valid = augment(images, flip, keys)
     heatmap = images.get("heatmap")
     picture = normalisation(config.data, "image")
     neutral = normalise(images["neutral_image"], picture) if "neutral_image" in images else None
@@ -92,7 +94,7 @@ def _resize(pixels: UInt8[Array, "B H W C"], size: int) -> Float[Array, "B S S C
     return jax.image.resize(pixels, (pixels.shape[0], size, size, pixels.shape[3]), "linear")
 
 
-def _augment(images: dict[str, Array], key: Array, config: ConfigDict) -> tuple[dict[str, Array], Array]:
+def _augment(images: dict[str, Array], flip: Array, key: Array, config: ConfigDict) -> tuple[dict[str, Array], Array]:
     """One example: the same geometry for every image of it, the same colours for frame and neutral, noise apart.
 
     Frame and neutral come from one session, under one light and camera. With colours drawn apart, the model would learn
@@ -101,7 +103,7 @@ def _augment(images: dict[str, Array], key: Array, config: ConfigDict) -> tuple[
     place, drop, colour, *grains = jax.random.split(key, 5)
     names = sorted(images)
     widths = [images[name].shape[-1] for name in names]
-    stacked = warp(jnp.concatenate([images[name] for name in names], axis=-1), place, config.augment)
+    stacked = warp(jnp.concatenate([images[name] for name in names], axis=-1), flip, place, config.augment)
     ends = [sum(widths[: i + 1]) for i in range(len(widths) - 1)]
     images = dict(zip(names, jnp.split(stacked, ends, axis=-1), strict=True))
     for name, grain in zip(("image", "neutral_image"), grains, strict=True):
@@ -110,23 +112,23 @@ def _augment(images: dict[str, Array], key: Array, config: ConfigDict) -> tuple[
     return images, jax.random.uniform(drop) >= config.drop_neutral
 
 
-def warp(pixels: Float[Array, "S S C"], key: Array, config: ConfigDict) -> Float[Array, "S S C"]:
-    """Random flip, shift and scale about the centre, bilinear; what lies outside repeats the border.
+def warp(pixels: Float[Array, "S S C"], flip: Bool[Array, ""], key: Array, config: ConfigDict) -> Float[Array, "S S C"]:
+    """Mirrored if `flip`, random shift and scale about the centre, bilinear; what lies outside repeats the border.
 
     Rows and columns are resampled apart, by two matrix products: on CPU ten times faster than gathering pixels, which
     rotation would need.
 
     Args:
       pixels: square picture; all its channels move together.
+      flip: whether left and right change places.
       key: random key.
-      config: `flip` (chance), `shift` (fraction of the side), `scale` (natural log of the factor); the last two are
-        the ends of uniform distributions symmetric about 0.
+      config: `shift` (fraction of the side) and `scale` (natural log of the factor), the ends of uniform distributions
+        symmetric about 0.
     """
     size = pixels.shape[0]
     centre = (size - 1) / 2
-    flip, draws = jax.random.split(key)
-    down, right, zoom = jax.random.uniform(draws, (3,), minval=-1, maxval=1)
-    mirror = jnp.where(jax.random.uniform(flip) < config.flip, -1.0, 1.0)
+    down, right, zoom = jax.random.uniform(key, (3,), minval=-1, maxval=1)
+    mirror = jnp.where(flip, -1.0, 1.0)
     stretch = jnp.exp(zoom * config.scale)
     at = jnp.arange(size, dtype=jnp.float32) - centre  # [S], of the output
     rows = _resampling(stretch * at + down * config.shift * size + centre)

@@ -36,6 +36,7 @@ def test_a_batch_has_what_the_model_needs_and_no_more(config):
         "pspi": ((8,), np.float32),
         "identity": ((8,), np.int32),
         "index": ((8,), np.int32),
+        "flip": ((8,), np.bool_),
         "valid": ((8,), np.bool_),
     }
     heatmaps = teacher.get_config("test")
