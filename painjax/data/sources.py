@@ -13,6 +13,7 @@ from PIL import Image
 from painjax.errors import UserError
 
 _JPEG_MAGIC = b"\xff\xd8"
+_LICENSED = ("unbc",)  # built from files that users have to ask for
 
 
 class FrameSource:
@@ -105,6 +106,7 @@ def _build_command(name: str, data_dir: str | None = None) -> str:
     base, _, config = name.partition("/")
     command = f"tfds build tfds_builders/{base}"
     command += f" --config={config}" if config else ""
+    command += " --manual_dir=DIR" if base in _LICENSED else ""
     command += f" --data_dir={data_dir}" if data_dir else ""
     return f"Build it with `{command}`, or point config.data.data_dir at the folder that has it."
 

@@ -39,6 +39,11 @@ def test_images_that_a_data_set_may_lack(synthetic_dataset):
     assert {"image", "heatmap"} < set(source[0]) and "depth" not in source[0]
 
 
+def test_a_licensed_data_set_is_built_from_a_folder_of_the_users(tmp_path):
+    with pytest.raises(UserError, match="tfds build tfds_builders/unbc --config=fold_0 --manual_dir=DIR --data_dir="):
+        FrameSource("unbc/fold_0", "train", ("image",), str(tmp_path))
+
+
 @pytest.mark.parametrize("name", ["pain3d/nothing", "nobody/quick"])
 def test_a_data_set_that_is_not_built_says_how_to_build_it(synthetic_dataset, name):
     base, config = name.split("/")
