@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from flax import nnx
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
@@ -78,6 +78,30 @@ def model_outline(config: ConfigDict) -> tuple[nnx.GraphDef, dict[str, Any], dic
     return graphdef, shapes, nnx.to_pure_dict(jax.jit(lambda: split()[2])())
 
 
+def state_outline(
+    config: ConfigDict, mesh: Mesh, teacher_config: ConfigDict | None = None
+) -> tuple[TrainState, optax.GradientTransformation]:
+    """The state of step 0 as shapes, before anything is made: for a mesh of a described machine as well as a real one.
+
+    Args:
+      config: the experiment, complete.
+      mesh: where the state would be.
+      teacher_config: the teacher's experiment, when there is one.
+
+    Returns:
+      The state with a `jax.ShapeDtypeStruct` and its NamedSharding in the place of each array, and the optimizer.
+
+    Raises:
+      UserError: if a parameter does not divide over the mesh, or matches not exactly one optimizer group.
+    """
+    build, shardings, optimizer = _plan(config, mesh, teacher_config)
+
+    def laid_out(array: jax.ShapeDtypeStruct, placed: NamedSharding) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=placed)
+
+    return jax.tree.map(laid_out, jax.eval_shape(build), shardings), optimizer
+
+
 def create_state(
     config: ConfigDict, mesh: Mesh, teacher_config: ConfigDict | None = None
 ) -> tuple[TrainState, TrainState, optax.GradientTransformation]:
@@ -96,7 +120,14 @@ def create_state(
     Raises:
       UserError: if a parameter does not divide over the mesh, or matches not exactly one optimizer group.
     """
+    build, shardings, optimizer = _plan(config, mesh, teacher_config)
+    return jax.jit(build, out_shardings=shardings)(), shardings, optimizer
 
+
+def _plan(
+    config: ConfigDict, mesh: Mesh, teacher_config: ConfigDict | None
+) -> tuple[Callable[[], TrainState], TrainState, optax.GradientTransformation]:
+    """What makes the state of step 0, where each of its arrays belongs, and the optimizer."""
     rank = config.model.get("lora_rank", 0)
 
     def is_trained(path: tuple, variable: Any) -> bool:
@@ -139,7 +170,7 @@ def create_state(
         rng=jax.tree.map(lambda _: everywhere, nnx.to_pure_dict(rng)),
         graphdef=graphdef,
     )
-    return jax.jit(build, out_shardings=shardings)(), shardings, optimizer
+    return build, shardings, optimizer
 
 
 def replace_params(state: TrainState, arrays: Mapping[str, np.ndarray]) -> TrainState:
@@ -201,7 +232,7 @@ def make_train_step(
         (value, terms), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
         return gradients, {"loss": value} | terms
 
-    def train_step(state: TrainState, batch: dict[str, Array]) -> tuple[TrainState, dict[str, Array]]:
+    def update(state: TrainState, batch: dict[str, Array]) -> tuple[TrainState, dict[str, Array]]:
         if parts == 1:
             gradients, terms = part_of_step(state, batch, 0)
         else:
@@ -211,6 +242,10 @@ def make_train_step(
         ema = _moved(state.ema, params, state.step, config.ema_decay) if config.ema_decay else {}
         state = dataclasses.replace(state, step=state.step + 1, params=params, ema=ema, opt_state=opt_state)
         return state, terms | {"gradient_norm": optax.global_norm(gradients)}
+
+    def train_step(state: TrainState, batch: dict[str, Array]) -> tuple[TrainState, dict[str, Array]]:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # `jax.set_mesh` refuses a mesh of described devices
+            return update(state, batch)
 
     # Without pinned out_shardings the state comes back laid out otherwise, and the step compiles again and again.
     return jax.jit(

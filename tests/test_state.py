@@ -10,7 +10,7 @@ from painjax import sharding
 from painjax.data.pipeline import train_batches
 from painjax.errors import UserError
 from painjax.models import lora
-from painjax.state import create_state, make_model, make_train_step
+from painjax.state import create_state, make_model, make_train_step, state_outline
 
 pytestmark = pytest.mark.slow  # each mesh compiles the whole step
 
@@ -55,6 +55,17 @@ def test_a_step_is_compiled_once(synthetic_dataset, caplog):
     with jax.log_compiles():
         run(make_config(synthetic_dataset), (4, 2), 8, steps=3)
     assert sum("Finished XLA compilation of jit(train_step)" in message for message in caplog.messages) == 1
+
+
+def test_the_outline_is_the_state_before_it_is_made(runs, synthetic_dataset):
+    _, state, _ = runs["2x4"]
+    mesh = sharding.create_mesh({"data": 2, "fsdp": 4})
+    outline, _ = state_outline(make_config(synthetic_dataset), mesh, teacher.get_config("test"))
+
+    def laid_out(x):
+        return x.shape, x.dtype, x.sharding
+
+    assert jax.tree.map(laid_out, outline) == jax.tree.map(laid_out, state)
 
 
 def test_weights_and_their_moments_are_split_over_fsdp(runs):
