@@ -84,7 +84,8 @@ def get_config(variant: str = "") -> ConfigDict:
     config.log_every = 10
     config.validate_every = 100
     config.checkpoint_every = 50
-    config.keep_checkpoints = 2
+    config.keep_checkpoints = 2  # the last ones, and the best:
+    config.keep_best = "pspi.mae"  # by this metric of the validation
 
     if variant == "test":
         shrink(config)

@@ -19,7 +19,7 @@ from absl import flags, logging
 import painjax
 from painjax import arguments as command_line
 from painjax import console, generator
-from painjax.errors import UserError
+from painjax.errors import Stopped, UserError
 
 DONE, SOME_FAILED, USER_MISTAKE, INTERRUPTED, STOPPED = 0, 1, 2, 130, 143  # as a shell reports SIGINT and SIGTERM
 
@@ -104,9 +104,10 @@ def train(options: argparse.Namespace, overrides: list[str]) -> int:
     _join(options)
     from painjax import train as training
 
-    step = training.main(config, options.workdir)
-    if step < config.steps:
-        print(f"Stopped at step {step} of {config.steps}; the same command goes on from there.", file=sys.stderr)
+    try:
+        step = training.main(config, options.workdir, accept_changes=options.accept_changes)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
         return STOPPED
     print(f"Trained {step} steps. Next: painjax evaluate --workdir={options.workdir} --split=test")
     return DONE

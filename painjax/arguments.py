@@ -44,6 +44,10 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--workdir", type=_folder, required=True, metavar="W", help=workdir)
     sub.add_argument("--config", required=True, metavar="FILE", help="experiment; --config.key=value changes a setting")
+    sub.add_argument(
+        "--accept_changes", action="store_true",
+        help="go on with changed settings, data set or teacher; W/starts.jsonl notes them down",
+    )  # fmt: skip
     sub.add_argument("--distributed", action="store_true", help=distributed)
     sub.add_argument("--check", action="store_true", help="only say whether this host has the data set and weights")
 

@@ -1,4 +1,4 @@
-"""The one exception that means 'the user can mend this': the command line prints its text and no traceback."""
+"""Ends that are no faults of the program: the command line prints their text and no traceback."""
 
 
 class UserError(Exception):
@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The text names the thing, the value found, what was expected, and the next step.
     """
+
+
+class Stopped(Exception):
+    """A training was told to stop (SIGTERM), and has saved: the same command goes on with it."""

@@ -5,7 +5,7 @@
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from painjax import checkpoint
 from painjax.data.pipeline import eval_batches
 from painjax.data.sources import FrameSource
 from painjax.data.transforms import prepare
+from painjax.errors import Stopped
 from painjax.files import jsonable, write_json
 from painjax.metrics import Predictions, constant_baseline, patch_alignment
 from painjax.models.vit import patchify
@@ -86,7 +87,14 @@ def main(workdir: str | os.PathLike, split: str) -> dict[str, Any]:
     return evaluation
 
 
-def predict_split(model: ViTPain, config: ConfigDict, split: str, *, neutral: bool = True) -> Predictions:
+def predict_split(
+    model: ViTPain,
+    config: ConfigDict,
+    split: str,
+    *,
+    neutral: bool = True,
+    stop: Callable[[], bool] = lambda: False,
+) -> Predictions:
     """What `model` says about every example of `split`, each counted once, in the order of the split.
 
     Runs on the mesh that the model lies on, or else on all devices, each taking its rows.
@@ -96,8 +104,10 @@ def predict_split(model: ViTPain, config: ConfigDict, split: str, *, neutral: bo
       config: the experiment it was trained with; reads `data`, `model` and `batch_size` (rounded up to the devices).
       split: name of the split.
       neutral: give the neutral reference to a model that can use one.
+      stop: asked before every batch whether to break off.
 
     Raises:
+      Stopped: if `stop` says so.
       UserError: if the data set or the split is missing.
     """
     graphdef, state = nnx.split(model)
@@ -109,6 +119,8 @@ def predict_split(model: ViTPain, config: ConfigDict, split: str, *, neutral: bo
     with jax.set_mesh(mesh):
         batches = eval_batches(config, split)
         for batch in tqdm(batches, desc=f"predict {split}", unit="batch", leave=False, disable=None):
+            if stop():
+                raise Stopped(f"Broke off predicting {split}.")
             rows = _predict_batch(state, put_batch(batch, mesh), graphdef=graphdef, config=frozen, neutral=neutral)
             parts.append(_to_predictions(jax.device_get(rows)))
     return Predictions.merge(parts)

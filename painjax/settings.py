@@ -2,6 +2,7 @@
 
 from ml_collections import ConfigDict
 
+from painjax.checkpoint.scores import known_metrics
 from painjax.data.transforms import NORMALISATION
 from painjax.errors import UserError
 from painjax.models.vitpain import ViTPainConfig
@@ -23,6 +24,8 @@ def check_settings(config: ConfigDict) -> None:
         wrong.append(f"config.frozen_dtype is {config.frozen_dtype!r}; expected one of {', '.join(FROZEN_DTYPES)}")
     if config.optim.schedule not in SCHEDULES:
         wrong.append(f"config.optim.schedule is {config.optim.schedule!r}; expected one of {', '.join(SCHEDULES)}")
+    if config.keep_best not in known_metrics():
+        wrong.append(f"config.keep_best is {config.keep_best!r}; expected one of {', '.join(known_metrics())}")
     for name in (
         "steps",
         "batch_size",

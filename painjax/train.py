@@ -1,5 +1,6 @@
 """Training: one function, read from top to bottom."""
 
+import json
 import math
 import os
 import sys
@@ -11,32 +12,40 @@ from absl import logging
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from painjax import pretrained, sharding
+from painjax import pretrained, provenance, sharding
+from painjax.agreement import check_agreement
 from painjax.checkpoint import Checkpoints, best_step, read_config, restore_params
 from painjax.data.pipeline import train_batches
-from painjax.errors import UserError
+from painjax.errors import Stopped, UserError
 from painjax.evaluate import predict_split
 from painjax.files import write_atomically
 from painjax.models import lora
 from painjax.optim import learning_rate
-from painjax.same_experiment import as_json, check_same_experiment
+from painjax.same_experiment import as_json, check_same_experiment, check_same_origin, check_steps
 from painjax.settings import check_settings
 from painjax.state import TrainState, create_state, make_train_step, replace_params
 from painjax.training_log import Meter, MetricsLog
 
 
-def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
+def main(config: ConfigDict, workdir: str | os.PathLike, *, accept_changes: bool = False) -> int:
     """Trains `config` in `workdir`, going on from its last checkpoint if there is one.
 
-    Writes `config.json`, `metrics.jsonl` (an object per logged step, and one per validation) and `checkpoints/`. A run
-    that was killed loses at most the steps since its last checkpoint, and its losses go on exactly as they would have.
+    Writes `config.json`, `metrics.jsonl` (an object per logged step, and one per validation), `starts.jsonl`
+    (`painjax.provenance`) and `checkpoints/`. A run that was killed loses at most the steps since its last checkpoint,
+    and its losses go on exactly as they would have.
+
+    Args:
+      config: the experiment.
+      workdir: of the run.
+      accept_changes: go on with a changed experiment (`painjax.same_experiment`), and note the changes down.
 
     Returns:
-      The step reached: `config.steps`, or less if the process was told to stop (SIGTERM) and has saved.
+      The step reached, `config.steps`.
 
     Raises:
-      UserError: if the configuration, the data set, the teacher or the working directory is not fit for training, or
-        the loss is no longer finite.
+      Stopped: if the process was told to stop (SIGTERM) and has saved.
+      UserError: if the configuration, the data set, the teacher or the working directory is not fit for training, the
+        processes of the job differ, the loss is no longer finite, or a checkpoint cannot be written.
     """
     workdir = Path(workdir)
 
@@ -47,10 +56,14 @@ def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
     mesh = sharding.create_mesh(config.mesh.to_dict())
     sharding.check_batch_size(config.batch_size, mesh, config.accumulate)
     teacher_config, teacher_step = _teacher(config)
-    check_same_experiment(config, workdir)
+    changes = check_same_experiment(config, workdir, accept_changes=accept_changes)
+    origin = provenance.describe(config, weights, teacher_step)
+    check_agreement(provenance.facts(config, origin, workdir))
 
-    with jax.set_mesh(mesh), Checkpoints(workdir, config.keep_checkpoints) as checkpoints:
-        if checkpoints.latest_step() == config.steps:
+    with jax.set_mesh(mesh), Checkpoints(workdir, config.keep_checkpoints, config.keep_best) as checkpoints:
+        latest = checkpoints.latest_step() or 0
+        check_steps(latest, config.steps, workdir)
+        if latest == config.steps and checkpoints.is_validated(latest):
             logging.info("%s is finished: all %d steps are trained.", workdir, config.steps)
             return config.steps
 
@@ -66,8 +79,6 @@ def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
         train_step = make_train_step(config, optimizer, shardings, mesh)
         rate = learning_rate(config)
 
-        stands_on = {"teacher_step": teacher_step, "pretrained": weights.reference() if weights is not None else None}
-
         # ------------------------------------------------------------ resume
         resumed = checkpoints.restore(state)
         if resumed is not None:
@@ -75,15 +86,16 @@ def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
             pretrained.check_same(
                 weights, position.get("pretrained"), "Give the right ones with --config.pretrained=FOLDER."
             )
-            if position["teacher_step"] != teacher_step:
-                raise UserError(
-                    f"{workdir} learned from step {position['teacher_step']} of {config.teacher}, whose best step is "
-                    f"{teacher_step} now. Start again in another --workdir."
-                )
+            changes |= check_same_origin(position, origin, workdir, accept_changes=accept_changes)
             batches.set_state(position["data"])
         start = int(state.step)
-        log = MetricsLog(workdir, start)
+        # A run that was stopped or killed while it validated has saved, and has this validation before it.
+        unvalidated = start > 0 and _validates(config, start) and not checkpoints.is_validated(start)
+        log = MetricsLog(workdir, start, validated=not unvalidated)
         _write_config(config, workdir)
+        provenance.note_start(workdir, start, origin, changes)
+        if unvalidated:
+            _validate(state, config, start, checkpoints, log)
 
         # ------------------------------------------------------------ train
         bar = tqdm(total=config.steps, initial=start, desc=workdir.name, unit="step", file=sys.stderr)
@@ -94,9 +106,8 @@ def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
             state, terms = train_step(state, batch)
             bar.update()
 
-            last = step == config.steps
-            validating = last or step % config.validate_every == 0
-            stopping = checkpoints.stop_requested(step)
+            validating = _validates(config, step)
+            stopping = checkpoints.stop_requested()
             saving = validating or stopping or step % config.checkpoint_every == 0
             if saving or step % config.log_every == 0:
                 terms = {name: float(value) for name, value in jax.device_get(terms).items()}
@@ -104,22 +115,40 @@ def main(config: ConfigDict, workdir: str | os.PathLike) -> int:
                 log.write({"step": step} | terms | {"learning_rate": float(rate(step - 1))} | meter.read(step))
                 bar.set_postfix(loss=f"{terms['loss']:.4g}", refresh=False)
 
-            # -------------------------------------------------------- validate and save
-            score = math.inf
-            if validating:
-                with meter.paused():
-                    summary = predict_split(state.model(), config, config.data.validation_split).summary()
-                log.write({"step": step, "validation": summary})
-                score = summary["pspi"]["mae"]
+            # -------------------------------------------------------- save and validate
             if saving:
                 with meter.paused():
-                    position = {"data": batches.get_state()} | stands_on
-                    checkpoints.save(state, position, score)
-            if stopping and not last:
-                logging.warning("Told to stop: saved step %d. The same command goes on from there.", step)
-                return step
+                    checkpoints.save(
+                        state, {"data": batches.get_state(), "config": json.loads(as_json(config))} | origin
+                    )
+            if stopping and step < config.steps:
+                raise Stopped(_stopped_at(step, config))
+            if validating:
+                with meter.paused():
+                    _validate(state, config, step, checkpoints, log)
         bar.close()
     return config.steps
+
+
+def _validates(config: ConfigDict, step: int) -> bool:
+    return step == config.steps or step % config.validate_every == 0
+
+
+def _validate(state: TrainState, config: ConfigDict, step: int, checkpoints: Checkpoints, log: MetricsLog) -> None:
+    """Validates the saved `step`; told to stop meanwhile, it breaks off, and the next start of the run validates."""
+    try:
+        found = predict_split(
+            state.model(), config, config.data.validation_split, stop=checkpoints.stop_requested
+        )  # fmt: skip
+    except Stopped as stopped:
+        raise Stopped(_stopped_at(step, config)) from stopped
+    summary = found.summary()
+    log.write({"step": step, "validation": summary})
+    checkpoints.write_scores(step, summary)
+
+
+def _stopped_at(step: int, config: ConfigDict) -> str:
+    return f"Stopped at step {step} of {config.steps}; the same command goes on from there."
 
 
 def _start_from(weights: pretrained.Pretrained, config: ConfigDict, state: TrainState) -> TrainState:

@@ -14,15 +14,22 @@ from painjax.files import jsonable, write_atomically
 class MetricsLog:
     """`metrics.jsonl`: one JSON object per line; entries after the step that is resumed from are dropped first.
 
-    Undefined values (NaN) are written as null. Only the first process writes.
+    So is the validation of that step, unless it is `validated`: it is made again. Undefined values (NaN) are written as
+    null. Only the first process writes.
     """
 
-    def __init__(self, workdir: Path, start: int):
+    def __init__(self, workdir: Path, start: int, *, validated: bool = True):
         self._path = workdir / "metrics.jsonl" if jax.process_index() == 0 else None
         if self._path is not None and self._path.exists():
             lines = self._path.read_text().splitlines(keepends=True)
             # A line without an end was being written when the process died.
-            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= start]
+            entries = [(line, json.loads(line)) for line in lines if line.endswith("\n")]
+            again = "validation" if not validated else None
+            kept = [
+                line
+                for line, entry in entries
+                if entry["step"] <= start and not (entry["step"] == start and again in entry)
+            ]
             write_atomically(self._path, "".join(kept))
 
     def write(self, entry: dict[str, Any]) -> None:

@@ -35,10 +35,12 @@ def at(state, step):
     return dataclasses.replace(state, step=state.step + step, params=params)
 
 
-def save(workdir, state, steps, scores=None, keep=2):
-    with Checkpoints(workdir, keep) as checkpoints:
+def save(workdir, state, steps, scores=None, keep=2, metric="pspi.mae"):
+    with Checkpoints(workdir, keep, metric) as checkpoints:
         for step in steps:
-            checkpoints.save(at(state, step), {"data": {"next_index": step}}, (scores or {}).get(step, math.inf))
+            checkpoints.save(at(state, step), {"data": {"next_index": step}})
+            if step in (scores or {}):
+                checkpoints.write_scores(step, {"pspi": scores[step]})
     (workdir / "config.json").write_text(teacher.get_config("test").to_json())
 
 
@@ -76,7 +78,12 @@ def test_a_state_comes_back_exactly_and_onto_another_mesh(state, tmp_path):
 
 
 def test_the_last_ones_and_the_best_are_kept(state, tmp_path):
-    save(tmp_path, state, [1, 2, 3, 4, 5], scores={1: 3.0, 2: 1.0, 3: 2.0, 4: float("nan")})
+    save(
+        tmp_path,
+        state,
+        [1, 2, 3, 4, 5],
+        scores={s: {"mae": mae} for s, mae in {1: 3.0, 2: 1.0, 3: 2.0, 4: math.nan}.items()},
+    )
     assert kept(tmp_path) == [2, 4, 5]
     assert best_step(tmp_path) == 2
     model, config, step = restore_model(tmp_path)

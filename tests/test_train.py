@@ -46,6 +46,7 @@ PROGRAM = """
 import json, os, pathlib, sys, time
 from ml_collections import ConfigDict
 from painjax import train
+from painjax.errors import Stopped
 
 config, workdir, number = json.loads(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sys.argv[3])
 write = train.MetricsLog.write
@@ -58,8 +59,12 @@ def write_and_stop(log, entry):
         os.kill(os.getpid(), number)
 
 train.MetricsLog.write = write_and_stop
-step = train.main(ConfigDict(config), workdir)
-assert step < 8, step
+try:
+    train.main(ConfigDict(config), workdir)
+except Stopped as stopped:
+    assert str(stopped).startswith("Stopped at step")
+else:
+    raise AssertionError("finished")
 """
 
 
@@ -114,7 +119,7 @@ def test_a_run_told_to_stop_saves_and_loses_nothing(finished, synthetic_dataset,
 
 
 def test_a_changed_experiment_is_refused_and_harmless_changes_are_not(finished, synthetic_dataset):
-    config = make_config(synthetic_dataset, log_every=5, mesh={"data": 4, "fsdp": 2})
+    config = make_config(synthetic_dataset, log_every=5, keep_best="pspi.pcc", mesh={"data": 4, "fsdp": 2})
     assert train.main(config, finished) == 8
     config.optim.learning_rate = 1.0
     config.model.depth = 3
