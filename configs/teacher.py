@@ -86,6 +86,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config.checkpoint_every = 50
     config.keep_checkpoints = 2  # the last ones, and the best:
     config.keep_best = "pspi.mae"  # by this metric of the validation
+    config.tensorboard = False  # also write W/tensorboard
+    config.wandb = ""  # a project of Weights & Biases to log to; '': none
+    config.profile = ConfigDict({"start": 0, "steps": 3})  # trace so many steps from step `start` on; 0: never
 
     if variant == "test":
         shrink(config)

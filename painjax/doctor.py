@@ -28,6 +28,8 @@ EXTRAS = {
     "parquet": ("pyarrow", "write tables as Parquet"),
     "onnx": ("jax2onnx", "export to ONNX"),
     "bench": ("peft", "compare with PyTorch"),
+    "tensorboard": ("tensorboardX", "log to TensorBoard"),
+    "wandb": ("wandb", "log to Weights & Biases"),
 }
 CORE = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy")
 

@@ -81,7 +81,10 @@ def training_curves(logs: Mapping[str, Sequence[Mapping[str, Any]]], name: str) 
         return _svg(figure, f"Training curves of {', '.join(logs)}")
 
 
-_NOT_LOSSES = ("step", "gradient_norm", "learning_rate", "images_per_s", "data_wait", "eta_s")
+_NOT_LOSSES = (
+    *("step", "gradient_norm", "parameter_norm", "learning_rate"),
+    *("images_per_s", "examples_per_s_per_device", "mfu", "data_wait", "eta_s"),
+)
 
 
 def predicted_against_true(predictions: Predictions, constant: float) -> str:

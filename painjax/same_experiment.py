@@ -19,7 +19,7 @@ from painjax.models.vitpain import ViTPainConfig
 # weights are told by their hash, wherever they lie.
 _FREE = (
     *("mesh.", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "keep_best"),
-    *("data.data_dir", "pretrained"),
+    *("data.data_dir", "pretrained", "tensorboard", "wandb", "profile."),
 )
 # Settings that no checkpoint can go on with otherwise: what the weights are, and what they see. Of config.model these
 # remain, which say how to compute.
@@ -41,6 +41,10 @@ _UNSET = {
     "ema_decay": 0.0,
     "frozen_dtype": "float32",
     "optim.schedule": "cosine",
+    "tensorboard": False,
+    "wandb": "",
+    "profile.start": 0,
+    "profile.steps": 3,
 } | {  # fmt: skip
     f"model.{field.name}": field.default
     for field in dataclasses.fields(ViTPainConfig)

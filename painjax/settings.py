@@ -7,6 +7,7 @@ from painjax.data.transforms import NORMALISATION
 from painjax.errors import UserError
 from painjax.models.vitpain import ViTPainConfig
 from painjax.optim import SCHEDULES
+from painjax.training_log import check_writers
 
 FROZEN_DTYPES = ("float32", "bfloat16")
 
@@ -37,6 +38,9 @@ def check_settings(config: ConfigDict) -> None:
     ):
         if config[name] < 1:
             wrong.append(f"config.{name} is {config[name]}; expected at least 1")
+    for name, least in (("start", 0), ("steps", 1)):
+        if config.profile[name] < least:
+            wrong.append(f"config.profile.{name} is {config.profile[name]}; expected at least {least}")
     if not 0 <= config.optim.warmup_steps < config.steps:
         wrong.append(
             f"config.optim.warmup_steps is {config.optim.warmup_steps}; expected less than config.steps, {config.steps}"
@@ -59,3 +63,4 @@ def check_settings(config: ConfigDict) -> None:
         )
     if wrong:
         raise UserError(f"{'; '.join(wrong)}. Change these settings.")
+    check_writers(config)

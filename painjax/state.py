@@ -241,7 +241,8 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         ema = _moved(state.ema, params, state.step, config.ema_decay) if config.ema_decay else {}
         state = dataclasses.replace(state, step=state.step + 1, params=params, ema=ema, opt_state=opt_state)
-        return state, terms | {"gradient_norm": optax.global_norm(gradients)}
+        norms = {"gradient_norm": optax.global_norm(gradients), "parameter_norm": optax.global_norm(params)}
+        return state, terms | norms
 
     def train_step(state: TrainState, batch: dict[str, Array]) -> tuple[TrainState, dict[str, Array]]:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # `jax.set_mesh` refuses a mesh of described devices

@@ -1,38 +1,40 @@
 """Training: one function, read from top to bottom."""
 
 import json
-import math
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import jax
 from absl import logging
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from painjax import pretrained, provenance, sharding
 from painjax.agreement import check_agreement
 from painjax.checkpoint import Checkpoints, best_step, read_config, restore_params
 from painjax.data.pipeline import train_batches
+from painjax.divergence import FiniteGuard
 from painjax.errors import Stopped, UserError
 from painjax.evaluate import predict_split
 from painjax.files import write_atomically
+from painjax.meter import Meter
 from painjax.models import lora
 from painjax.optim import learning_rate
+from painjax.profiling import Profiler
+from painjax.progress import Progress
 from painjax.same_experiment import as_json, check_same_experiment, check_same_origin, check_steps
 from painjax.settings import check_settings
 from painjax.state import TrainState, create_state, make_train_step, replace_params
-from painjax.training_log import Meter, MetricsLog
+from painjax.training_log import TrainingLog
 
 
 def main(config: ConfigDict, workdir: str | os.PathLike, *, accept_changes: bool = False) -> int:
     """Trains `config` in `workdir`, going on from its last checkpoint if there is one.
 
     Writes `config.json`, `metrics.jsonl` (an object per logged step, and one per validation), `starts.jsonl`
-    (`painjax.provenance`) and `checkpoints/`. A run that was killed loses at most the steps since its last checkpoint,
-    and its losses go on exactly as they would have.
+    (`painjax.provenance`), `checkpoints/`, and what `config.tensorboard`, `config.wandb` and `config.profile` ask for.
+    A run that was killed loses at most the steps since its last checkpoint, and its losses go on exactly as they would
+    have.
 
     Args:
       config: the experiment.
@@ -91,42 +93,50 @@ def main(config: ConfigDict, workdir: str | os.PathLike, *, accept_changes: bool
         start = int(state.step)
         # A run that was stopped or killed while it validated has saved, and has this validation before it.
         unvalidated = start > 0 and _validates(config, start) and not checkpoints.is_validated(start)
-        log = MetricsLog(workdir, start, validated=not unvalidated)
         _write_config(config, workdir)
         provenance.note_start(workdir, start, origin, changes)
-        if unvalidated:
-            _validate(state, config, start, checkpoints, log)
 
-        # ------------------------------------------------------------ train
-        bar = tqdm(total=config.steps, initial=start, desc=workdir.name, unit="step", file=sys.stderr)
-        meter = Meter(config, start)
-        for step in range(start + 1, config.steps + 1):
-            with meter.waiting():
-                batch = sharding.put_batch(next(batches), mesh)
-            state, terms = train_step(state, batch)
-            bar.update()
+        with (
+            TrainingLog(config, workdir, start, validated=not unvalidated) as log,
+            Progress(workdir.name, start, config.steps) as progress,
+            Profiler(config.profile, workdir) as profiler,
+        ):
+            if unvalidated:
+                _validate(state, config, start, checkpoints, log)
 
-            validating = _validates(config, step)
-            stopping = checkpoints.stop_requested()
-            saving = validating or stopping or step % config.checkpoint_every == 0
-            if saving or step % config.log_every == 0:
-                terms = {name: float(value) for name, value in jax.device_get(terms).items()}
-                _check_finite(terms, step, workdir)
-                log.write({"step": step} | terms | {"learning_rate": float(rate(step - 1))} | meter.read(step))
-                bar.set_postfix(loss=f"{terms['loss']:.4g}", refresh=False)
-
-            # -------------------------------------------------------- save and validate
-            if saving:
+            # -------------------------------------------------------- train
+            meter, guard = Meter(config, start, mesh.size, None), FiniteGuard(workdir)
+            for step in range(start + 1, config.steps + 1):
+                with profiler.step(step):
+                    with meter.waiting():
+                        rows = next(batches)
+                        batch = sharding.put_batch(rows, mesh)
+                    with meter.stepping():
+                        state, terms = train_step(state, batch)
+                    guard.watch(step, rows, terms)
                 with meter.paused():
-                    checkpoints.save(
-                        state, {"data": batches.get_state(), "config": json.loads(as_json(config))} | origin
-                    )
-            if stopping and step < config.steps:
-                raise Stopped(_stopped_at(step, config))
-            if validating:
-                with meter.paused():
-                    _validate(state, config, step, checkpoints, log)
-        bar.close()
+                    profiler.done(step, terms)
+                progress.advance()
+
+                validating = _validates(config, step)
+                stopping = checkpoints.stop_requested()
+                saving = validating or stopping or step % config.checkpoint_every == 0
+                if saving or step % config.log_every == 0:
+                    numbers = guard.settle() | {"learning_rate": float(rate(step - 1))} | meter.read(step)
+                    log.write(step, numbers)
+                    progress.show(step, numbers)
+
+                # ---------------------------------------------------- save and validate
+                if saving:
+                    with meter.paused():
+                        checkpoints.save(
+                            state, {"data": batches.get_state(), "config": json.loads(as_json(config))} | origin
+                        )
+                if stopping and step < config.steps:
+                    raise Stopped(_stopped_at(step, config))
+                if validating:
+                    with meter.paused():
+                        _validate(state, config, step, checkpoints, log)
     return config.steps
 
 
@@ -134,7 +144,7 @@ def _validates(config: ConfigDict, step: int) -> bool:
     return step == config.steps or step % config.validate_every == 0
 
 
-def _validate(state: TrainState, config: ConfigDict, step: int, checkpoints: Checkpoints, log: MetricsLog) -> None:
+def _validate(state: TrainState, config: ConfigDict, step: int, checkpoints: Checkpoints, log: TrainingLog) -> None:
     """Validates the saved `step`; told to stop meanwhile, it breaks off, and the next start of the run validates."""
     try:
         found = predict_split(
@@ -143,7 +153,7 @@ def _validate(state: TrainState, config: ConfigDict, step: int, checkpoints: Che
     except Stopped as stopped:
         raise Stopped(_stopped_at(step, config)) from stopped
     summary = found.summary()
-    log.write({"step": step, "validation": summary})
+    log.write(step, {"validation": summary})
     checkpoints.write_scores(step, summary)
 
 
@@ -188,15 +198,6 @@ def _teacher(config: ConfigDict) -> tuple[ConfigDict | None, int | None]:
     if wrong:
         raise UserError(f"The teacher in {config.teacher} does not fit: {'; '.join(wrong)}. Change one of the two.")
     return teacher, step
-
-
-def _check_finite(terms: dict[str, float], step: int, workdir: Path) -> None:
-    if not all(math.isfinite(value) for value in terms.values()):
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in terms.items())
-        raise UserError(
-            f"Training diverged before step {step}: {shown}. Nothing of this is saved; {workdir} keeps its last good "
-            "checkpoint. Lower config.optim.learning_rate or lengthen config.optim.warmup_steps, in a new --workdir."
-        )
 
 
 def _write_config(config: ConfigDict, workdir: Path) -> None:

@@ -1,29 +1,86 @@
-"""What a training run writes down as it goes: its losses, and how fast it is."""
+"""What a training run writes down as it goes: `metrics.jsonl` always, TensorBoard and Weights & Biases where wanted."""
 
+import importlib.util
 import json
-import time
+import secrets
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol
 
 import jax
 from ml_collections import ConfigDict
 
+from painjax.errors import UserError
 from painjax.files import jsonable, write_atomically
+
+# Setting -> the package that it needs; the extra has the setting's name.
+_NEEDS = {"tensorboard": "tensorboardX", "wandb": "wandb"}
+
+
+class Writer(Protocol):
+    """Takes the numbers of one step: a dict of numbers or None (undefined), possibly nested."""
+
+    def write(self, step: int, numbers: Mapping[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class TrainingLog:
+    """All the writers that `config` asks for, as a context manager; of the first process only.
+
+    A run that goes on from step `start` writes later steps again, and the validation of `start` unless it is
+    `validated`: none is there twice.
+    """
+
+    def __init__(self, config: ConfigDict, workdir: Path, start: int, *, validated: bool = True):
+        self._writers: list[Writer] = []
+        if jax.process_index() == 0:
+            metrics = MetricsLog(workdir, start, validated=validated)
+            self._writers.append(metrics)
+            if config.tensorboard:
+                self._writers.append(TensorBoardLog(workdir, start))
+            if config.wandb:
+                self._writers.append(WandbLog(config, workdir, metrics.reached if validated else start - 1))
+
+    def write(self, step: int, numbers: Mapping[str, Any]) -> None:
+        """The numbers of one step; several calls for one step add to each other."""
+        for writer in self._writers:
+            writer.write(step, numbers)
+
+    def __enter__(self) -> "TrainingLog":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for writer in self._writers:
+            writer.close()
+
+
+def check_writers(config: ConfigDict) -> None:
+    """Raises UserError if the package of a writer that `config` asks for is not installed."""
+    for setting, package in _NEEDS.items():
+        if config[setting] and importlib.util.find_spec(package) is None:
+            raise UserError(
+                f"config.{setting} is {config[setting]!r}, which needs {package}: pip install 'painjax[{setting}]', or "
+                "leave it out; metrics.jsonl is written always."
+            )
 
 
 class MetricsLog:
     """`metrics.jsonl`: one JSON object per line; entries after the step that is resumed from are dropped first.
 
     So is the validation of that step, unless it is `validated`: it is made again. Undefined values (NaN) are written as
-    null. Only the first process writes.
+    null. `reached` is the last step that was in it, dropped or not.
     """
 
     def __init__(self, workdir: Path, start: int, *, validated: bool = True):
-        self._path = workdir / "metrics.jsonl" if jax.process_index() == 0 else None
-        if self._path is not None and self._path.exists():
+        self._path = workdir / "metrics.jsonl"
+        self.reached = 0
+        if self._path.exists():
             lines = self._path.read_text().splitlines(keepends=True)
             # A line without an end was being written when the process died.
             entries = [(line, json.loads(line)) for line in lines if line.endswith("\n")]
+            self.reached = max((entry["step"] for _, entry in entries), default=0)
             again = "validation" if not validated else None
             kept = [
                 line
@@ -32,48 +89,66 @@ class MetricsLog:
             ]
             write_atomically(self._path, "".join(kept))
 
-    def write(self, entry: dict[str, Any]) -> None:
-        """Appends one entry; it must have a `step`."""
-        if self._path is not None:
-            with self._path.open("a") as file:
-                file.write(json.dumps(jsonable(entry)) + "\n")
+    def write(self, step: int, numbers: Mapping[str, Any]) -> None:
+        with self._path.open("a") as file:
+            file.write(json.dumps(jsonable({"step": step, **numbers})) + "\n")
+
+    def close(self) -> None:
+        pass  # the file is closed after every line: a run may be killed at any time
 
 
-class Meter:
-    """Speed between two readings, leaving out validation and saving, and what part of the time was spent on data."""
+class TensorBoardLog:
+    """Event files in W/tensorboard. TensorBoard itself leaves out what an earlier process wrote after `start`."""
 
-    def __init__(self, config: ConfigDict, start: int):
-        self._batch_size, self._steps, self._step = config.batch_size, config.steps, start
-        self._began, self._spans = time.perf_counter(), {"waited": 0.0, "idle": 0.0}
+    def __init__(self, workdir: Path, start: int):
+        from tensorboardX import SummaryWriter
 
-    def waiting(self) -> "_Span":
-        """Context: time spent on getting data."""
-        return _Span(self._spans, "waited")
+        self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1 if start else None)
 
-    def paused(self) -> "_Span":
-        """Context: time that is not training."""
-        return _Span(self._spans, "idle")
+    def write(self, step: int, numbers: Mapping[str, Any]) -> None:
+        for name, value in _flat(numbers):
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
 
-    def read(self, step: int) -> dict[str, float]:
-        """`images_per_s`, `data_wait` (0..1 of the time) and `eta_s` since the last reading."""
-        now = time.perf_counter()
-        seconds = max(now - self._began - self._spans["idle"], 1e-9)
-        steps = step - self._step
-        reading = {
-            "images_per_s": round(steps * self._batch_size / seconds, 2),
-            "data_wait": round(self._spans["waited"] / seconds, 4),
-            "eta_s": round((self._steps - step) * seconds / steps, 1),
-        }
-        self._began, self._step, self._spans = now, step, {"waited": 0.0, "idle": 0.0}
-        return reading
+    def close(self) -> None:
+        self._writer.close()
 
 
-class _Span:
-    def __init__(self, spans: dict[str, float], name: str):
-        self._spans, self._name = spans, name
+class WandbLog:
+    """A run of Weights & Biases, gone on with by the id in W/wandb_run_id.
 
-    def __enter__(self) -> None:
-        self._began = time.perf_counter()
+    Steps up to `reached` are there already; a resumed training repeats them with the same numbers.
+    """
 
-    def __exit__(self, *_) -> None:
-        self._spans[self._name] += time.perf_counter() - self._began
+    def __init__(self, config: ConfigDict, workdir: Path, reached: int):
+        import wandb
+
+        id_file = workdir / "wandb_run_id"
+        if not id_file.exists():
+            write_atomically(id_file, secrets.token_hex(4))
+            reached = 0
+        self._reached = reached
+        self._run = wandb.init(
+            project=config.wandb,
+            name=workdir.name,
+            id=id_file.read_text(),
+            resume="allow",
+            dir=workdir,
+            config=json.loads(config.to_json()),
+        )
+
+    def write(self, step: int, numbers: Mapping[str, Any]) -> None:
+        if step > self._reached:
+            self._run.log(dict(_flat(numbers)), step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+def _flat(numbers: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """('validation/pspi/mae', 1.5), ...: the numbers that are defined, by path."""
+    for name, value in jsonable(numbers).items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float):
+            yield f"{prefix}{name}", value

@@ -59,7 +59,7 @@ LAYERS = [
     {"losses", "metrics", "overlay", "teacher_outputs"},
     {"objectives", "optim", "demographics"},
     {"pretrained"},
-    {"state", "training_log"},
+    {"state", "training_log", "meter", "progress", "profiling", "divergence"},
     {"checkpoint"},
     {"evaluate", "same_experiment", "settings", "provenance"},
     {"pictures", "video", "prediction_table", "exportable"},

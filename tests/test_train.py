@@ -49,16 +49,16 @@ from painjax import train
 from painjax.errors import Stopped
 
 config, workdir, number = json.loads(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sys.argv[3])
-write = train.MetricsLog.write
+write = train.TrainingLog.write
 
-def write_and_stop(log, entry):
-    write(log, entry)
-    if entry["step"] == 5:
+def write_and_stop(log, step, numbers):
+    write(log, step, numbers)
+    if step == 5:
         while not (workdir / "checkpoints" / "3").exists():  # saved in the background
             time.sleep(0.01)
         os.kill(os.getpid(), number)
 
-train.MetricsLog.write = write_and_stop
+train.TrainingLog.write = write_and_stop
 try:
     train.main(ConfigDict(config), workdir)
 except Stopped as stopped:
@@ -76,11 +76,15 @@ def stop_at_step_5(config, workdir, number):
 
 def test_the_log_tells_losses_speed_and_validation(finished):
     first, *_, last = entries(finished)
-    expected = {"step", "loss", "pspi", "aus", "consistency", "thresholds", "gradient_norm", "learning_rate"}
-    assert set(first) == expected | {"images_per_s", "data_wait", "eta_s"}
+    expected = {"step", "loss", "pspi", "aus", "consistency", "thresholds"}
+    norms = {"gradient_norm", "parameter_norm", "learning_rate"}
+    speed = {"images_per_s", "examples_per_s_per_device", "mfu", "data_wait", "eta_s"}
+    assert set(first) == expected | norms | speed
     weighted = first["pspi"] + first["aus"] + 0.1 * first["consistency"] + 0.1 * first["thresholds"]
     np.testing.assert_allclose(first["loss"], weighted, rtol=1e-5)  # the weights of the config
     assert 0 <= first["data_wait"] <= 1 and first["images_per_s"] > 0
+    np.testing.assert_allclose(first["examples_per_s_per_device"], first["images_per_s"] / 8, atol=0.01)
+    assert first["mfu"] is None  # nobody knows what a CPU can do
     assert last["step"] == 8 and last["validation"]["pspi"]["mae"] > 0
     assert len(losses(finished)) == 8
 
@@ -193,6 +197,6 @@ def test_a_student_needs_a_trained_teacher_that_fits(finished, synthetic_dataset
 def test_a_loss_that_is_not_finite_stops_the_run(synthetic_dataset, tmp_path):
     config = make_config(synthetic_dataset)
     config.loss.pspi = float("inf")
-    with pytest.raises(UserError, match="diverged before step 1: .*learning_rate"):
+    with pytest.raises(UserError, match="diverged: step 1 is the first .*learning_rate"):
         train.main(config, tmp_path)
     assert not any((tmp_path / "checkpoints").iterdir())
