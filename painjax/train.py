@@ -18,6 +18,7 @@ from painjax.errors import Stopped, UserError
 from painjax.evaluate import predict_split
 from painjax.files import write_atomically
 from painjax.meter import Meter
+from painjax.mfu import peak_images_per_s
 from painjax.models import lora
 from painjax.optim import learning_rate
 from painjax.profiling import Profiler
@@ -79,7 +80,7 @@ def main(config: ConfigDict, workdir: str | os.PathLike, *, accept_changes: bool
             state.frozen["teacher"] = restore_params(config.teacher, teacher_step, state.frozen["teacher"])
             logging.info("Teacher: %s at step %d.", config.teacher, teacher_step)
         train_step = make_train_step(config, optimizer, shardings, mesh)
-        rate = learning_rate(config)
+        rate, fastest = learning_rate(config), peak_images_per_s(config, mesh, teacher_config)
 
         # ------------------------------------------------------------ resume
         resumed = checkpoints.restore(state)
@@ -105,7 +106,7 @@ def main(config: ConfigDict, workdir: str | os.PathLike, *, accept_changes: bool
                 _validate(state, config, start, checkpoints, log)
 
             # -------------------------------------------------------- train
-            meter, guard = Meter(config, start, mesh.size, None), FiniteGuard(workdir)
+            meter, guard = Meter(config, start, mesh.size, fastest), FiniteGuard(workdir)
             for step in range(start + 1, config.steps + 1):
                 with profiler.step(step):
                     with meter.waiting():

@@ -60,7 +60,7 @@ LAYERS = [
     {"objectives", "optim", "demographics"},
     {"pretrained"},
     {"state", "training_log", "meter", "progress", "profiling", "divergence"},
-    {"checkpoint"},
+    {"checkpoint", "mfu"},
     {"evaluate", "same_experiment", "settings", "provenance"},
     {"pictures", "video", "prediction_table", "exportable"},
     {"predictor"},
