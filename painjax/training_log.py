@@ -103,7 +103,10 @@ class TensorBoardLog:
     def __init__(self, workdir: Path, start: int):
         from tensorboardX import SummaryWriter
 
-        self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1 if start else None)
+        # A name of its own, even for a process that starts within the same second.
+        self._writer = SummaryWriter(
+            str(workdir / "tensorboard"), purge_step=start + 1 if start else None, filename_suffix=f".{start}"
+        )
 
     def write(self, step: int, numbers: Mapping[str, Any]) -> None:
         for name, value in _flat(numbers):
