@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import logging
 import multiprocessing
 import os
 import sys
@@ -21,12 +22,13 @@ import tqdm
 
 from data_gen import camera as cameras
 from data_gen import face_models, finished, lens, plan, record, rig, rooms
+from data_gen.diffusion import painter
 from data_gen.face_models import FaceModel
 from data_gen.generator_config import GeneratorConfig
 from data_gen.heatmap import displacement, visible_landmarks
 from data_gen.render import Renderer
 from data_gen.scene import Identity, Scene, identity, stream, unpack_seed
-from data_gen.textures import paint, wrinkle_depths
+from data_gen.textures import Texture, paint, wrinkle_depths
 
 
 def generate(
@@ -45,6 +47,8 @@ def generate(
     """
     workers = min(worker_count() if workers is None else workers, max(len(identities), 1))
     context = multiprocessing.get_context("spawn")  # a forked child would share the parent's GL and XLA threads
+    if config.diffusion is not None:
+        config = _with_portraits(config, identities, context)
     bar = tqdm.tqdm(
         total=len(identities) * plan.frames_per_identity(config.plan), unit="frame", desc="rendering", smoothing=0.1
     )
@@ -62,6 +66,24 @@ def generate(
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)  # a reader that stops early waits for what is begun, not for everybody
+
+
+def _with_portraits(
+    config: GeneratorConfig, identities: Sequence[int], context: multiprocessing.context.BaseContext
+) -> GeneratorConfig:
+    """Paints the portraits that are missing, in one process that then gives its GPU memory back: the settings with
+    their models pinned."""
+    people = [identity(config.dataset_seed, index) for index in identities]
+    with concurrent.futures.ProcessPoolExecutor(1, context) as pool, _no_main_module():
+        try:
+            diffusion, report = pool.submit(painter.prepare, people, config.face_model, config.diffusion).result()
+        except concurrent.futures.process.BrokenProcessPool as error:
+            raise RuntimeError(
+                "The process that paints portraits died, most often for want of memory: choose a smaller "
+                "diffusion.batch or model. The same command goes on with the portraits that are finished."
+            ) from error
+    logging.log(logging.WARNING if report.procedural else logging.INFO, "%s", report)
+    return dataclasses.replace(config, diffusion=diffusion)
 
 
 @contextlib.contextmanager
@@ -136,7 +158,7 @@ def takes(config: GeneratorConfig, scenes: Sequence[Scene]) -> list[tuple[Scene,
         raise ValueError(f"scenes are of {len(people)} people; expected those of one.")
     (person,) = people
     model, renderer = _stage(config.face_model, config.image_size)
-    renderer.set_texture(paint(config.texture_backend, person, model, config.texture_size), model.neutral(person))
+    _look(config, person, model, renderer)
     return list(_takes(config, person, model, renderer, scenes, set(scenes)))
 
 
@@ -144,7 +166,7 @@ def _examples(config: GeneratorConfig, index: int, seeds: list[int]) -> list[tup
     """[(key, example)] of some frames of one identity, and of no others of it than they need."""
     model, renderer = _stage(config.face_model, config.image_size)
     person = identity(config.dataset_seed, index)
-    renderer.set_texture(paint(config.texture_backend, person, model, config.texture_size), model.neutral(person))
+    origin = _look(config, person, model, renderer).origin
     scenes = [plan.scene(seed, config.neutral_variation) for seed in seeds]
     references = [plan.scene(plan.reference_seed(seed)) for seed in seeds]  # still, whatever neutral frames do
     needed = sorted({*scenes, *references}, key=lambda s: (s.seed, s.others))  # one expression after the other
@@ -153,8 +175,15 @@ def _examples(config: GeneratorConfig, index: int, seeds: list[int]) -> list[tup
     for s, reference in zip(scenes, references, strict=True):
         _, _, expression, frame = unpack_seed(s.seed)
         key = f"{index:06d}_{expression:03d}_{frame:03d}"
-        examples.append((key, record.example(s, neutral_image=takes[reference]["image"], **takes[s])))
+        examples.append((key, record.example(s, neutral_image=takes[reference]["image"], portrait=origin, **takes[s])))
     return examples
+
+
+def _look(config: GeneratorConfig, person: Identity, model: FaceModel, renderer: Renderer) -> Texture:
+    """Gives the renderer the texture of a person."""
+    texture = paint(config.texture_backend, person, model, config.texture_size, config.diffusion)
+    renderer.set_texture(texture, model.neutral(person))
+    return texture
 
 
 def _takes(

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from data_gen.diffusion.config import DiffusionConfig
 from data_gen.face_models import FACE_MODELS
 from data_gen.plan import PLANS
 from data_gen.textures import BACKENDS
@@ -22,6 +23,7 @@ class GeneratorConfig:
       plan: one of `plan.PLANS`: which frames each identity has.
       neutral_variation: whether the neutral frames of plan 'pain', the one plan with neutral stills, move a little,
         outside PSPI. Else nothing moves on them, as never on neutral references, nor on the neutral frames of clips.
+      diffusion: settings of the texture backend 'diffusion'; None with any other.
 
     Raises:
       ValueError: if any of them is none of these.
@@ -34,12 +36,18 @@ class GeneratorConfig:
     dataset_seed: int = 0
     plan: str = "pain"
     neutral_variation: bool = False
+    diffusion: DiffusionConfig | None = None
 
     def __post_init__(self):
         for name, choices in (("face_model", FACE_MODELS), ("texture_backend", BACKENDS), ("plan", PLANS)):
             value = getattr(self, name)
             if value not in choices:
                 raise ValueError(f"{name} is {value!r}; expected one of {', '.join(choices)}.")
+        if (self.texture_backend == "diffusion") != (self.diffusion is not None):
+            raise ValueError(
+                f"diffusion is {self.diffusion!r} with texture_backend {self.texture_backend!r}; expected a "
+                "DiffusionConfig with 'diffusion', and None with any other."
+            )
         for name, low, high in (
             ("image_size", SMALLEST_PICTURE, LARGEST_PICTURE),
             ("texture_size", SMALLEST_PICTURE, 2 * LARGEST_PICTURE),

@@ -2,6 +2,8 @@
 
 import dataclasses
 import io
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -11,6 +13,12 @@ from data_gen.scene import Lens, Light, Room, Scene, View
 from painjax.pspi import pspi
 
 PNG_LEVEL = 3  # of 9: half the time of the default 6, 12 % more bytes
+# What is recorded of a diffusion texture; `painted` is false where no portrait passed the check and the texture is the
+# procedural one; `seed` is that of the last try.
+PORTRAIT = {
+    "painted": np.bool_, "prompt": str, "negative_prompt": str, "model": str, "revision": str, "controlnet": str,
+    "controlnet_revision": str, "scheduler": str, "steps": np.int32, "seed": np.uint64, "tries": np.int32,
+}  # fmt: skip
 GENERATOR_VERSION = "2.0.0"  # raise it whenever the same seed would give another example
 
 
@@ -39,11 +47,13 @@ def example(
     landmarks: np.ndarray,
     landmarks_visible: np.ndarray,
     distance_mm: float,
+    portrait: Mapping[str, Any] | None = None,
 ) -> dict:
     """One example of `tfds_builders/pain3d`: every field of the data contract, pictures as encoded bytes.
 
     `landmarks` is (68, 2) float32 pixel xy, `landmarks_visible` (68,) bool, `distance_mm` how far the camera stands;
-    the other labels come from the scene. Clips alone have the field `clip`.
+    `portrait` how a diffusion texture was made (`PORTRAIT`); the other labels come from the scene. Clips alone have the
+    field `clip`, and diffusion textures alone the field `portrait`.
     """
     aus, others = np.asarray(scene.aus, np.float32), dict(scene.others)
     person, view, light, room, lens = scene.identity, scene.view, scene.light, scene.room, scene.lens
@@ -78,6 +88,8 @@ def example(
     }
     if scene.clip is not None:
         fields["clip"] = {"id": scene.clip.id, "frame": scene.clip.frame, "time_s": np.float32(scene.clip.time)}
+    if portrait is not None:
+        fields["portrait"] = dict(portrait)
     return fields
 
 

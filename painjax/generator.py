@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from painjax.errors import UserError
 
 # How the command begins -> the module whose `main(arguments)` takes the rest of it.
-COMMANDS = {("gallery",): "data_gen.gallery", ("bench", "generate"): "data_gen.benchmark"}
+COMMANDS = {
+    ("gallery",): "data_gen.gallery",
+    ("bench", "generate"): "data_gen.benchmark",
+    ("cache",): "data_gen.diffusion.cache_command",
+}
 
 
 def command_of(arguments: Sequence[str]) -> tuple[str, ...] | None:
@@ -29,5 +33,10 @@ def run(words: tuple[str, ...], arguments: Sequence[str]) -> None:
         ) from error
     try:
         module.main(list(arguments))
-    except (ValueError, RuntimeError) as error:  # how the generator, which is no part of the library, says a mistake
+    except (
+        ValueError,
+        RuntimeError,
+        OSError,
+        ModuleNotFoundError,
+    ) as error:  # how the generator, which is no part of the library, says a mistake
         raise UserError(str(error)) from error

@@ -1,15 +1,18 @@
 """Textures: how an identity looks, painted into the face model's UV atlas."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import scipy.sparse
 
+from data_gen.diffusion.config import DiffusionConfig
 from data_gen.face_models import FaceModel
 from data_gen.scene import Identity
 from data_gen.textures.wrinkles import wrinkle_depths as wrinkle_depths
 
-BACKENDS = ("procedural",)
+BACKENDS = ("procedural", "diffusion")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Texture:
       displacement: (V, 3) float32 mm added to the vertices: how clothes stand off the skin; None: nowhere.
       hair: hair that stands off the head; None: what there is, is painted.
       exposure: factor by which a photographer would open the aperture for this face.
+      origin: what each frame records of how the texture was made (`record.PORTRAIT`); None: procedural.
     """
 
     albedo: np.ndarray
@@ -60,14 +64,22 @@ class Texture:
     displacement: np.ndarray | None = None
     hair: HairMesh | None = None
     exposure: float = 1.0
+    origin: Mapping[str, Any] | None = None
 
 
-def paint(backend: str, identity: Identity, face_model: FaceModel, size: int) -> Texture:
+def paint(
+    backend: str,
+    identity: Identity,
+    face_model: FaceModel,
+    size: int,
+    diffusion: DiffusionConfig | None = None,
+) -> Texture:
     """The texture of an identity.
 
     Args:
       backend: one of `BACKENDS`.
       size: side of the texture in texels.
+      diffusion: settings of the backend 'diffusion'.
 
     Raises:
       ValueError: if there is no such backend.
@@ -76,4 +88,8 @@ def paint(backend: str, identity: Identity, face_model: FaceModel, size: int) ->
         from data_gen.textures.procedural import paint
 
         return paint(identity, face_model, size)
+    if backend == "diffusion":
+        from data_gen.diffusion.painter import paint
+
+        return paint(identity, face_model, size, diffusion)
     raise ValueError(f"texture backend is {backend!r}; expected one of {', '.join(BACKENDS)}.")

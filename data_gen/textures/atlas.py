@@ -38,11 +38,7 @@ class Atlas:
 
 def bake(topology: Topology, size: int) -> Atlas:
     """Rasterises the UV triangles at texel centres and interpolates the template over them."""
-    corners = topology.uvs[topology.uv_faces].astype(np.float64)  # [F, 3, 2]
-    corners = np.stack([corners[..., 0] * size, (1 - corners[..., 1]) * size], -1) - 0.5  # texel centres at integers
-    triangle, column, row, weights = _rasterize(corners, size)
-    flat, first = np.unique(row * size + column, return_index=True)
-    triangle, weights = triangle[first], weights[first]  # [N], [N, 3]
+    flat, triangle, weights = covered_texels(topology, size)
     vertices = topology.faces[triangle]  # [N, 3]
     positions = np.einsum("nk,nkd->nd", weights, topology.template[vertices].astype(np.float64))
     normals = np.einsum("nk,nkd->nd", weights, vertex_normals(topology)[vertices])
@@ -55,6 +51,7 @@ def bake(topology: Topology, size: int) -> Atlas:
     )
     edges = topology.template[topology.faces].astype(np.float64)
     area_mm = np.linalg.norm(np.cross(edges[:, 1] - edges[:, 0], edges[:, 2] - edges[:, 0]), axis=-1)
+    corners = _corners(topology, size)
     area_texels = np.abs(_cross2(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
     texel_mm = np.sqrt(area_mm / np.maximum(area_texels, 1e-6))[triangle]
     source = covered.reshape(size, size)[tuple(nearest)]
@@ -66,6 +63,14 @@ def bake(topology: Topology, size: int) -> Atlas:
         source=source,
         texels_per_mm=(1 / np.maximum(texel_mm, LEAST_TEXEL_MM)).astype(np.float32)[source],
     )
+
+
+def covered_texels(topology: Topology, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The N texels that some triangle covers, in the order of `Atlas`: place in the flattened picture (N,), triangle
+    (N,), and barycentric weights of its corners (N, 3)."""
+    triangle, column, row, weights = _rasterize(_corners(topology, size), size)
+    flat, first = np.unique(row * size + column, return_index=True)
+    return flat, triangle[first], weights[first]
 
 
 def vertex_normals(topology: Topology) -> np.ndarray:
@@ -80,6 +85,12 @@ def vertex_normals(topology: Topology) -> np.ndarray:
         -1,
     )
     return normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
+
+
+def _corners(topology: Topology, size: int) -> np.ndarray:
+    """(F, 3, 2) column and row of the triangles' corners, texel centres at integers."""
+    corners = topology.uvs[topology.uv_faces].astype(np.float64)  # [F, 3, 2]
+    return np.stack([corners[..., 0] * size, (1 - corners[..., 1]) * size], -1) - 0.5
 
 
 def _rasterize(corners: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -1,0 +1,154 @@
+"""Portraits on disk: one file per identity, whose name says what shaped it.
+
+A file is written under a temporary name and renamed, so that processes may share the folder and be killed at any time.
+The files hold plain arrays and JSON; reading them executes nothing.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from data_gen import array_file
+from data_gen.diffusion.config import DiffusionConfig
+from data_gen.diffusion.prompts import Prompt
+from data_gen.diffusion.sitting import Sitting
+from data_gen.record import GENERATOR_VERSION
+from data_gen.scene import Identity
+
+PORTRAIT_VERSION = 1  # raise it whenever the same settings would give another portrait or another file
+DEPTH_STEPS = 32  # per mm: 16 bits hold 2 m
+SAME_MM = 0.1  # two machines round; heads that differ by more are not the same
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Entry:
+    """One portrait, or the word that there is none.
+
+    Attributes:
+      portrait: (S, S, 3) uint8; None: every try was refused, and the identity stays procedural.
+      sitting: what it was painted over.
+      marks: (68, 3) float32 mm, the landmarks of the head, by which another head is told from it.
+      record: what shaped it and how it went, fit for JSON: see `record`.
+    """
+
+    portrait: np.ndarray | None
+    sitting: Sitting
+    marks: np.ndarray
+    record: dict[str, Any]
+
+
+def record(person: Identity, face_model: str, prompt: Prompt, config: DiffusionConfig) -> dict[str, Any]:
+    """All that shapes a portrait; its hash is its key.
+
+    The geometry stands in it by its coefficients: vertices differ in their last bits from machine to machine.
+    """
+    shaping = dataclasses.asdict(config)
+    del shaping["batch"], shaping["style"], shaping["avoid"]  # the first shapes nothing, the others are in the prompt
+    return {
+        "identity": dataclasses.asdict(person),
+        "face_model": face_model,
+        "prompt": prompt.text,
+        "negative_prompt": prompt.negative,
+        "settings": shaping,
+        "generator_version": GENERATOR_VERSION,
+        "portrait_version": PORTRAIT_VERSION,
+    }
+
+
+def key(shaping: Mapping[str, Any]) -> str:
+    """Hash of what `record` returned."""
+    return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def folder() -> Path:
+    """Where portraits are kept: `portraits` in PAINJAX_CACHE, else in ~/.cache/painjax."""
+    return Path(os.environ.get("PAINJAX_CACHE") or Path.home() / ".cache" / "painjax") / "portraits"
+
+
+def path(shaping: Mapping[str, Any]) -> Path:
+    """The file of a portrait."""
+    return folder() / f"{shaping['identity']['id']:08d}-{key(shaping)}.npz"
+
+
+def save(shaping: Mapping[str, Any], entry: Entry) -> None:
+    """Keeps a portrait under the key of what shaped it; a file that is there already is replaced by the new one."""
+    depth = np.where(np.isfinite(entry.sitting.depth), np.round(entry.sitting.depth * DEPTH_STEPS), 0)
+    arrays = {
+        "record": np.frombuffer(json.dumps({**entry.record, "shaping": shaping}, sort_keys=True).encode(), np.uint8),
+        "depth": _png(np.clip(depth, 0, 65535).astype(np.uint16)),
+        "skin": _png(np.where(entry.sitting.skin, np.uint8(255), np.uint8(0))),
+        "landmarks": entry.sitting.landmarks,
+        "marks": entry.marks,
+    }
+    if entry.portrait is not None:
+        arrays["portrait"] = _png(entry.portrait)
+    array_file.write(path(shaping), arrays)
+
+
+def load(shaping: Mapping[str, Any], marks: np.ndarray) -> Entry | None:
+    """The portrait of a head whose landmarks are `marks` (68, 3) mm; None if there is none.
+
+    One that is damaged or of another head counts as none, and a warning says so.
+    """
+    try:
+        entry = read(path(shaping))
+    except FileNotFoundError:
+        return None
+    except array_file.Damaged as error:
+        logging.warning("%s is damaged (%s) and is painted again.", path(shaping), error)
+        return None
+    if np.abs(entry.marks - marks).max() > SAME_MM:
+        logging.warning("%s is of another head than this generator's, and is painted again.", path(shaping))
+        return None
+    return entry
+
+
+def read(file: Path) -> Entry:
+    """A portrait by its file.
+
+    Raises:
+      array_file.Damaged: if it is no whole portrait, or lies under another portrait's name.
+      OSError: if it cannot be opened.
+    """
+    arrays = array_file.read(file)
+    try:
+        told = json.loads(arrays["record"].tobytes())
+        shaping = told.pop("shaping")
+        depth = _array(arrays["depth"]).astype(np.float32) / DEPTH_STEPS
+        sitting = Sitting(np.where(depth > 0, depth, np.inf), _array(arrays["skin"]) > 127, arrays["landmarks"])
+        portrait = _array(arrays["portrait"]) if "portrait" in arrays else None
+        entry = Entry(portrait, sitting, arrays["marks"], told | shaping)
+    except (KeyError, ValueError, TypeError, UnidentifiedImageError, OSError) as error:
+        raise array_file.Damaged(f"{type(error).__name__}: {error}") from error
+    if path(shaping).name != file.name:
+        raise array_file.Damaged("its contents belong to another name")
+    return entry
+
+
+def entries(where: Path | None = None) -> Iterator[Path]:
+    """All files of portraits of a folder, sorted."""
+    return iter(sorted((where or folder()).glob("[0-9]*-*.npz")))
+
+
+def leftovers() -> list[Path]:
+    """Temporary files of processes that were killed, or that are writing at this moment."""
+    return sorted(folder().glob(".*.npz"))
+
+
+def _png(picture: np.ndarray) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG", compress_level=3)
+    return np.frombuffer(buffer.getvalue(), np.uint8)
+
+
+def _array(png: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png.tobytes())))

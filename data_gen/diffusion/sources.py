@@ -1,0 +1,100 @@
+"""Where models come from: a folder, or a repository on the Hugging Face hub, pinned to what it holds now.
+
+Needs huggingface_hub, but no torch: processes that only look portraits up pin their models too.
+"""
+
+import dataclasses
+import hashlib
+import re
+from pathlib import Path
+
+from data_gen.diffusion.config import DiffusionConfig
+
+INSTALL = "pip install 'painjax[diffusion]'"
+PIPELINE_INDEX, MODEL_INDEX = "model_index.json", "config.json"
+CONTENTS = "sha256:"  # begins the revision of a folder
+CHUNK = 1 << 22
+
+
+def pinned(config: DiffusionConfig) -> DiffusionConfig:
+    """The same settings with the commits of both models, or the SHA-256 of their folders' contents, as revisions.
+
+    Pinning what is pinned does nothing, so that the files of a folder are read once.
+
+    Raises:
+      FileNotFoundError: if a model is not there, or without network not in the hub's cache.
+      PermissionError: if it is gated; the message names the page of its licence.
+      ValueError: if it is no model of its kind.
+    """
+    return dataclasses.replace(
+        config,
+        revision=_revision(config.model, config.revision, PIPELINE_INDEX, "a diffusers pipeline"),
+        controlnet_revision=_revision(config.controlnet, config.controlnet_revision, MODEL_INDEX, "a ControlNet"),
+    )
+
+
+def is_folder(model: str) -> bool:
+    """Whether a model is a folder of this machine; else it is the id of a repository on the hub."""
+    return Path(model).is_dir()
+
+
+def _revision(model: str, revision: str | None, index: str, kind: str) -> str:
+    if is_folder(model):
+        if not (Path(model) / index).is_file():
+            raise ValueError(f"The folder {model} has no {index}; expected {kind} as `save_pretrained` writes it.")
+        return revision if revision and revision.startswith(CONTENTS) else _contents(Path(model))
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or model.startswith((".", "~")):
+        raise FileNotFoundError(f"{model!r} is no folder; expected {kind}: a folder, or a hub id such as owner/name.")
+    return _commit(model, revision, index, kind)
+
+
+def _contents(folder: Path) -> str:
+    """SHA-256 of all files of a folder: names, lengths and bytes."""
+    key = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.name.startswith("."):
+            key.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
+            with open(path, "rb") as file:
+                while chunk := file.read(CHUNK):
+                    key.update(chunk)
+    return CONTENTS + key.hexdigest()
+
+
+def _commit(model: str, revision: str | None, index: str, kind: str) -> str:
+    """The commit that a revision of a repository leads to, on the hub or in its cache."""
+    try:
+        import huggingface_hub
+        from huggingface_hub import errors
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"The texture backend 'diffusion' needs {error.name}: {INSTALL}", name=error.name
+        ) from error
+    page = f"https://huggingface.co/{model}"
+    try:
+        path = Path(huggingface_hub.hf_hub_download(model, index, revision=revision))
+    except errors.GatedRepoError as error:
+        raise PermissionError(
+            f"{model} is gated: its licence must be accepted first. Open {page}, accept the terms, then log in with "
+            "`hf auth login`, or set HF_TOKEN to a token of that account."
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise FileNotFoundError(
+            f"There is no repository {model} on the hub that you may see ({page}). Check its spelling; if it is "
+            "private, log in with `hf auth login` or set HF_TOKEN."
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise FileNotFoundError(f"{model} has no revision {revision!r}; {page}/commits lists them.") from error
+    except errors.LocalEntryNotFoundError as error:
+        raise FileNotFoundError(
+            f"{model}{f' at {revision}' if revision else ''} is not in the hub's cache on this machine, and the hub "
+            f"cannot be reached or HF_HUB_OFFLINE is set. Download it once where there is network "
+            f"(`hf download {model}`), or give the folder of a copy."
+        ) from error
+    except errors.EntryNotFoundError as error:
+        raise ValueError(f"{model} on the hub has no {index}; expected {kind}. See {page}.") from error
+    except errors.HfHubHTTPError as error:
+        raise ConnectionError(
+            f"The hub refused {model}: {str(error).strip().splitlines()[0]} Try again later."
+        ) from error
+    # .../snapshots/<commit>/<index>; an index may lie in no folder of its own
+    return path.parent.name

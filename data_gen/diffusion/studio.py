@@ -1,0 +1,135 @@
+"""The studio: paints the portraits that are not in the cache yet, looks at each, and paints refused ones again."""
+
+import collections
+import dataclasses
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tqdm
+
+from data_gen.diffusion import cache, checks, pipelines, prompts
+from data_gen.diffusion.config import DiffusionConfig
+from data_gen.diffusion.prompts import Prompt
+from data_gen.diffusion.sitting import Sitting, sit
+from data_gen.face_models import FaceModel
+from data_gen.render import Renderer
+from data_gen.scene import Identity
+from data_gen.textures import procedural
+
+BASE_TEXELS = 256  # of the procedural texture whose hair and clothes the camera sees: colours do not matter here
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """How many portraits were `found` in the cache, `painted`, and given up, now or before (`procedural`); how many
+    pictures were refused now for which `faults`."""
+
+    found: int
+    painted: int
+    procedural: int
+    faults: dict[str, int]
+
+    def __str__(self):
+        faults = ", ".join(f"{fault} {count}" for fault, count in self.faults.items()) or "none"
+        return (
+            f"portraits: {self.painted} painted, {self.found} found in the cache, {self.procedural} identities left "
+            f"procedural; pictures refused: {faults}"
+        )
+
+
+@dataclasses.dataclass(eq=False)
+class _Job:
+    """One portrait to paint; `faults` are those of its tries so far."""
+
+    person: Identity
+    neutral: np.ndarray
+    shaping: dict[str, Any]
+    prompt: Prompt
+    faults: list[str] = dataclasses.field(default_factory=list)
+    sitting: Sitting | None = None
+
+
+def shaping(person: Identity, face_model: str, config: DiffusionConfig) -> dict[str, Any]:
+    """What shapes the portrait of a person, by pinned settings."""
+    return cache.record(person, face_model, prompts.compose(person, config), config)
+
+
+def paint_missing(people: Sequence[Identity], face_model: FaceModel, config: DiffusionConfig) -> Report:
+    """Paints the portraits of people that the cache lacks, and keeps each as soon as it is done.
+
+    `config` is pinned (`sources.pinned`).
+    """
+    jobs, found, given_up = [], 0, 0
+    for person in people:
+        neutral, prompt = face_model.neutral(person), prompts.compose(person, config)
+        job = _Job(person, neutral, cache.record(person, face_model.name, prompt, config), prompt)
+        entry = cache.load(job.shaping, neutral[face_model.topology.landmarks])
+        if entry is None:
+            jobs.append(job)
+        elif entry.portrait is None:
+            given_up += 1
+        else:
+            found += 1
+    if not jobs:
+        return Report(found, 0, given_up, {})
+    find, painter = checks.detector(config.check), pipelines.load(config)
+    painter.check_lengths([text for job in jobs for text in (job.prompt.text, job.prompt.negative)])
+    painted, faults = 0, collections.Counter()
+    with (
+        Renderer(face_model.topology, config.size) as renderer,
+        tqdm.tqdm(total=len(jobs), unit="portrait", desc="painting") as bar,
+    ):
+        waiting = collections.deque(jobs)
+        while waiting:
+            batch = [waiting.popleft() for _ in range(min(config.batch, len(waiting)))]
+            for job, picture in zip(batch, _painted(batch, painter, face_model, renderer), strict=True):
+                fault = picture.fault or _fault(picture.picture, job.sitting, config, find)
+                if fault:
+                    job.faults.append(fault)
+                    faults[fault] += 1
+                    if len(job.faults) < config.tries:
+                        waiting.append(job)
+                        continue
+                    given_up += 1
+                    logging.warning(
+                        "Identity %d stays procedural: %d portraits were refused (%s).",
+                        job.person.id, len(job.faults), "; ".join(job.faults),
+                    )  # fmt: skip
+                else:
+                    painted += 1
+                _keep(job, None if fault else picture.picture, painter, face_model)
+                bar.update()
+    return Report(found, painted, given_up, dict(faults))
+
+
+def _painted(
+    batch: list[_Job], painter: pipelines.Painter, face_model: FaceModel, renderer: Renderer
+) -> list[pipelines.Painting]:
+    for job in batch:
+        if job.sitting is None:
+            base = procedural.paint(job.person, face_model, BASE_TEXELS)
+            job.sitting = sit(job.neutral, face_model, base, renderer)
+    return painter.paint(
+        [job.sitting.control() for job in batch],
+        [job.prompt.text for job in batch],
+        [job.prompt.negative for job in batch],
+        [prompts.seed(job.person, len(job.faults)) for job in batch],
+    )
+
+
+def _fault(picture: np.ndarray, sitting: Sitting, config: DiffusionConfig, find: checks.Detector | None) -> str:
+    return "" if config.check == "none" else checks.fault(picture, sitting, find)
+
+
+def _keep(job: _Job, portrait: np.ndarray | None, painter: pipelines.Painter, face_model: FaceModel) -> None:
+    told = {
+        "painted": portrait is not None,
+        "tries": len(job.faults) + (portrait is not None),
+        "faults": job.faults,
+        "seed": prompts.seed(job.person, len(job.faults) - (portrait is None)),
+        "about": painter.about,
+    }
+    marks = job.neutral[face_model.topology.landmarks].astype(np.float32)
+    cache.save(job.shaping, cache.Entry(portrait, job.sitting, marks, told))

@@ -1,0 +1,93 @@
+"""Pipelines of the real classes with a few thousand random weights each, as folders that `from_pretrained` reads."""
+
+import json
+from pathlib import Path
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    ControlNetModel,
+    DDIMScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+TEXT = 512  # tokens: without merges every letter is one
+WIDTH = {"sd": 32, "sdxl": 64}  # of the text that the models attend to; SDXL reads two encoders
+
+
+def write(folder: Path, kind: str, tokens: int = TEXT, seed: int = 0) -> tuple[str, str]:
+    """The folders of a pipeline and a ControlNet of kind 'sd' or 'sdxl', made below `folder`."""
+    torch.manual_seed(seed)
+    tokenizer = _tokenizer(folder, tokens)
+    blocks = {
+        "block_out_channels": (32, 64),
+        "layers_per_block": 1,
+        "in_channels": 4,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "cross_attention_dim": WIDTH[kind],
+        "norm_num_groups": 8,
+        "attention_head_dim": 4,
+    }
+    if kind == "sdxl":  # size, crop and target: six numbers of 8 places each, beside the pooled text
+        blocks |= {
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": 8,
+            "projection_class_embeddings_input_dim": 32 + 6 * 8,
+        }
+    parts = {
+        "vae": AutoencoderKL(
+            block_out_channels=(32, 64),
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            latent_channels=4,
+            norm_num_groups=8,
+        ),
+        "unet": UNet2DConditionModel(
+            sample_size=32, out_channels=4, up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), **blocks
+        ),
+        "text_encoder": _encoder(CLIPTextModel, tokens),
+        "tokenizer": tokenizer,
+        "scheduler": DDIMScheduler(
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            clip_sample=False,
+            steps_offset=1,
+            set_alpha_to_one=False,
+        ),
+    }
+    if kind == "sd":
+        nothing = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+        pipeline = StableDiffusionPipeline(**parts, **nothing)
+    else:
+        second = _encoder(CLIPTextModelWithProjection, tokens)
+        pipeline = StableDiffusionXLPipeline(**parts, text_encoder_2=second, tokenizer_2=tokenizer)
+    # two entries: it must shrink its picture as the VAE does
+    network = ControlNetModel(conditioning_embedding_out_channels=(16, 32), **blocks)
+    for layer in (network.controlnet_cond_embedding.conv_out, network.controlnet_mid_block):
+        torch.nn.init.normal_(layer.weight, std=0.3)  # made to do nothing at first, as in every ControlNet
+    pipeline.save_pretrained(folder / kind)
+    network.save_pretrained(folder / f"{kind}_depth")
+    return str(folder / kind), str(folder / f"{kind}_depth")
+
+
+def _encoder(kind: type, tokens: int):
+    config = CLIPTextConfig(
+        vocab_size=514, hidden_size=32, intermediate_size=37, projection_dim=32, num_attention_heads=4,
+        num_hidden_layers=2, max_position_embeddings=tokens, bos_token_id=512, eos_token_id=513, pad_token_id=513,
+    )  # fmt: skip
+    return kind(config)
+
+
+def _tokenizer(folder: Path, tokens: int) -> CLIPTokenizer:
+    """Bytes as CLIP writes them, without merges, so that no vocabulary must be downloaded."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    symbols = [chr(code) for code in plain] + [chr(256 + i) for i in range(256 - len(plain))]
+    vocabulary = symbols + [symbol + "</w>" for symbol in symbols] + ["<|startoftext|>", "<|endoftext|>"]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps({symbol: i for i, symbol in enumerate(vocabulary)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=tokens)
