@@ -33,10 +33,6 @@ def run(words: tuple[str, ...], arguments: Sequence[str]) -> None:
         ) from error
     try:
         module.main(list(arguments))
-    except (
-        ValueError,
-        RuntimeError,
-        OSError,
-        ModuleNotFoundError,
-    ) as error:  # how the generator, which is no part of the library, says a mistake
+    # how the generator, which is no part of the library, says a mistake
+    except (ValueError, RuntimeError, FileNotFoundError, PermissionError, ModuleNotFoundError) as error:
         raise UserError(str(error)) from error
