@@ -10,7 +10,7 @@ from ml_collections.config_dict import placeholder
 from configs import student
 
 # What the pretrained weights decide: None is filled in from them when the training starts.
-_OF_THE_WEIGHTS = {
+OF_THE_WEIGHTS = {
     "patch_size": int,
     "width": int,
     "depth": int,
@@ -24,7 +24,7 @@ _OF_THE_WEIGHTS = {
 def get_config(variant: str = "") -> ConfigDict:
     """The student's experiment with LoRA on `config.pretrained`; variant 'test' shrinks it."""
     config = student.get_config(variant)
-    for name, kind in _OF_THE_WEIGHTS.items():
+    for name, kind in OF_THE_WEIGHTS.items():
         config.model[name] = placeholder(kind)
     config.model.lora_rank = 8
     config.model.lora_dropout = 0.1

@@ -73,9 +73,13 @@ def _label_terms(output: ViTPainOutput, batch: Mapping[str, Any]) -> dict[str, C
     valid = batch["valid"]
 
     def heat() -> Array:
+        heatmap = batch["heatmap"]  # [B, S, S, 1]
+        return patchify(heatmap, heatmap.shape[1] // math.isqrt(output.au_attention.shape[2]))  # [B, P, p*p]
+
+    def heatmap() -> Array:
         if output.heatmap is None:
             raise UserError("config.loss.heatmap needs a heatmap head, which model.heads_layout 'official' has not.")
-        return patchify(batch["heatmap"], math.isqrt(output.heatmap.shape[2]))  # [B, P, p*p]
+        return losses.fraction_bce(output.heatmap, heat(), valid)
 
     def pspi_nll() -> Array:
         if output.pspi_log_variance is None:
@@ -88,7 +92,7 @@ def _label_terms(output: ViTPainOutput, batch: Mapping[str, Any]) -> dict[str, C
         "aus": lambda: _au_error(output, batch["aus"], valid),
         "consistency": lambda: losses.mse(output.pspi, output.pspi_from_aus, valid, scale=PSPI_MAX),
         "thresholds": lambda: losses.threshold_bce(output.threshold_logits, batch["pspi"], valid),
-        "heatmap": lambda: losses.fraction_bce(output.heatmap, heat(), valid),
+        "heatmap": heatmap,
         "attention": lambda: losses.attention_guidance(output.au_attention, heat().mean(-1), batch["aus"], valid),
     }
 

@@ -112,6 +112,11 @@ def test_the_authors_heads_learn_by_squared_error(monkeypatch, batch):
         objectives.supervised(model, batch, ConfigDict({"heatmap": 1.0}))
     with pytest.raises(UserError, match="model.uncertainty=True"):
         objectives.supervised(model, batch, ConfigDict({"pspi_nll": 1.0}))
+    # Where to look can be guided without a head that predicts the heatmap.
+    _, guided = objectives.supervised(model, batch, ConfigDict({"attention": 1.0}))
+    monkeypatch.setattr(objectives.ViTPain, "__call__", lambda *_: make_output(0))
+    _, same = objectives.supervised(model, batch, ConfigDict({"attention": 1.0}))
+    assert float(guided["attention"]) == float(same["attention"]) > 0
 
 
 def test_distillation_adds_the_teachers_terms(given, batch):
