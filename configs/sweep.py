@@ -27,7 +27,7 @@ from painjax.settings import check_settings
 
 _MISTAKE = 2
 _LONGEST = 40  # characters of a value in the name of a folder
-_FOR_ALL = ("--distributed", "--debug")  # beside settings
+_FOR_ALL = ("--accept_changes", "--distributed", "--debug")  # beside settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
