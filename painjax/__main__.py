@@ -8,6 +8,7 @@ user can mend is one paragraph on stderr and exit status 2; `--debug` shows wher
 import argparse
 import json
 import os
+import re
 import sys
 import time
 import traceback
@@ -21,20 +22,38 @@ from painjax import arguments as command_line
 from painjax import console, generator
 from painjax.errors import Stopped, UserError
 
-DONE, SOME_FAILED, USER_MISTAKE, INTERRUPTED, STOPPED = 0, 1, 2, 130, 143  # as a shell reports SIGINT and SIGTERM
+DONE, SOME_FAILED, USER_MISTAKE = 0, 1, 2
+INTERRUPTED, LOST, STOPPED = (
+    130,
+    134,
+    143,
+)  # as a shell reports SIGINT, SIGABRT (by which JAX ends the rest) and SIGTERM
 
 _GRACE_S = 3.0
+_HEARTBEAT_S = 30  # without a word from a process for so long, JAX takes it for dead and ends the others
+# What JAX's collectives and its coordinator have been seen to say when another process has died.
+_OF_A_LOST_PROCESS = re.compile(
+    r"gloo|nccl|socket closed|connection (closed|reset)|unavailable|heartbeat", re.IGNORECASE
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one subcommand; returns the exit status."""
     try:
         status = _run(list(sys.argv[1:] if arguments is None else arguments))
-    except BaseException:
+    except BaseException as error:
         if not _joined():
             raise
-        traceback.print_exc()
         status = SOME_FAILED
+        if isinstance(error, sys.modules["jax"].errors.JaxRuntimeError) and _OF_A_LOST_PROCESS.search(str(error)):
+            status = LOST
+            print(
+                f"painjax: another process of this job has died or cannot be reached ({str(error).splitlines()[0]}). "
+                "Its own last lines say why; the same command goes on from the last checkpoint.",
+                file=sys.stderr,
+            )
+        else:
+            traceback.print_exc()
     if _joined() and status not in (DONE, STOPPED):
         # At its exit JAX would wait minutes for the other processes of the job, which wait for this one's results.
         # They find the same mistake, and need a moment to say so before JAX aborts them for the loss of this one.
@@ -86,7 +105,7 @@ def _read(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         if not rest:
             return options, launched
     overrides = rest if options.name == "train" else []
-    unknown = [flag for flag in rest if flag.startswith("-") and not flag.startswith("--config.")]
+    unknown = [flag for flag in rest if flag.startswith("-") and not re.match(r"--config\.|-[\d.]", flag)]
     if unknown or (rest and not overrides):
         parser.error(f"unknown argument {(unknown or rest)[0]!r} for {options.name}; see painjax {options.name} --help")
     return options, overrides
@@ -117,12 +136,12 @@ def evaluate(options: argparse.Namespace, _: list[str]) -> int:
     _join(options)
     from painjax import evaluate as evaluation
 
-    result = evaluation.main(options.workdir, options.split)
+    result = evaluation.main(options.workdir, options.split, data_name=options.data_name, data_dir=options.data_dir)
     if options.json:
         print(json.dumps(result, allow_nan=False))
     else:
         print(console.evaluation_text(result))
-        print(f"\nWritten: {Path(options.workdir) / 'evaluation.json'}")
+        print(f"\nWritten: {Path(options.workdir) / 'evaluation.json'} and beside it")
     return DONE
 
 
@@ -241,7 +260,10 @@ def _join(options: argparse.Namespace) -> None:
             "num_processes": "JAX_NUM_PROCESSES",
             "process_id": "JAX_PROCESS_ID",
         }  # the address JAX reads itself
-        jax.distributed.initialize(**{k: int(os.environ[v]) for k, v in variables.items() if v in os.environ})
+        jax.distributed.initialize(
+            **{k: int(os.environ[v]) for k, v in variables.items() if v in os.environ},
+            heartbeat_timeout_seconds=_HEARTBEAT_S,
+        )
 
 
 def _joined() -> bool:
@@ -259,12 +281,18 @@ def _mistake(error: UserError | OSError) -> str:
 
 
 def _log_our_own_lines() -> None:
-    """Lines that this package logs go to stderr; of its libraries, errors only: they warn about each other."""
+    """Lines that this package logs go to stderr; of its libraries, errors only: they warn about each other. Orbax logs
+    its errors, with tracebacks of its threads, beside raising them."""
     package = str(Path(painjax.__file__).parent)
     flags.FLAGS(["painjax"])  # else absl says at every line that flags are not parsed
     logging.use_absl_handler()
     logging.set_verbosity(logging.INFO)
-    logging.get_absl_handler().addFilter(lambda r: r.levelno >= 40 or r.pathname.startswith(package))
+
+    def _is_worth_showing(record):
+        library = Path(record.pathname)
+        return library.is_relative_to(package) or (record.levelno >= 40 and "orbax" not in library.parts)
+
+    logging.get_absl_handler().addFilter(_is_worth_showing)
 
 
 if __name__ == "__main__":

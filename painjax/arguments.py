@@ -53,11 +53,13 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(
         "evaluate",
-        "Measure a trained model on a split; writes W/evaluation.json.",
+        "Measure a trained model on a split; writes W/evaluation_SPLIT.json.",
         "painjax evaluate --workdir=runs/student --split=test",
     )
     sub.add_argument("--workdir", type=_folder, required=True, metavar="W", help=workdir)
     sub.add_argument("--split", default="test", help="split of the data set (default: test)")
+    sub.add_argument("--data_name", metavar="NAME", help="another data set than that of the training")
+    sub.add_argument("--data_dir", metavar="DIR", help="where the data set lies, if not where the training found it")
     sub.add_argument("--distributed", action="store_true", help=distributed)
     sub.add_argument("--json", action="store_true", help=one_object)
 

@@ -1,9 +1,10 @@
 """Evaluation of a trained model on a split: every example once, on all devices, beside the best constant.
 
-`painjax evaluate --workdir=W --split=test` writes W/evaluation.json and W/predictions_test.npz.
+`painjax evaluate --workdir=W --split=test` writes W/evaluation_test.json and W/predictions_test.npz.
 """
 
 import functools
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,13 +21,14 @@ from tqdm import tqdm
 
 from painjax import checkpoint
 from painjax.data.pipeline import eval_batches
-from painjax.data.sources import FrameSource
+from painjax.data.sources import FrameSource, dataset_version
 from painjax.data.transforms import prepare
-from painjax.errors import Stopped
+from painjax.errors import Stopped, UserError
 from painjax.files import jsonable, write_json
 from painjax.metrics import Predictions, constant_baseline, patch_alignment
 from painjax.models.vit import patchify
 from painjax.models.vitpain import ViTPain, ViTPainOutput
+from painjax.provenance import last_start
 from painjax.pspi import AU_MAX, AU_NAMES, PSPI_MAX, au_shares
 from painjax.sharding import batch_ways, create_mesh, put_batch, replicated
 
@@ -36,21 +38,39 @@ NEUTRAL_PROTOCOL = {
 }
 
 
-def main(workdir: str | os.PathLike, split: str) -> dict[str, Any]:
-    """Evaluates the best checkpoint of `workdir` on `split` and writes `evaluation.json` and `predictions_<split>.npz`.
+def main(
+    workdir: str | os.PathLike, split: str, *, data_name: str | None = None, data_dir: str | None = None
+) -> dict[str, Any]:
+    """Evaluates the best checkpoint of `workdir` on `split` and writes what was found, `evaluation_<split>.json` and
+    `predictions_<split>.npz`; `evaluation.json` is a copy of the last one.
 
     A model that can use a neutral reference is evaluated with and without; the headline is with it, fixed here and
     not chosen by the results.
 
+    Args:
+      workdir: of the run, or a model folder.
+      split: of the data set.
+      data_name: another data set than that of the training, which then stands in the names of the two files. The best
+        constant is still learned on the training's.
+      data_dir: where the data set lies, if not where the training found it.
+
     Returns:
-      What `evaluation.json` holds; undefined metrics are None.
+      What `evaluation_<split>.json` holds; undefined metrics are None.
 
     Raises:
-      UserError: if the data set or the split is missing.
+      UserError: if the data set or the split is missing, or the data set has changed since the training.
       FileNotFoundError: if `workdir` has no checkpoint.
     """
     workdir = Path(workdir)
-    model, config, step = checkpoint.restore_model(workdir)
+    model, trained, step = checkpoint.restore_model(workdir)
+    config = trained.copy_and_resolve_references()
+    with config.unlocked():
+        config.data.name, config.data.data_dir = data_name or trained.data.name, data_dir or trained.data.data_dir
+    data_set = dataset_version(config.data.name, config.data.data_dir)
+    if data_name is None:
+        _check_unchanged(data_set, workdir)
+        trained = config
+    name = split if config.data.name == trained.data.name else f"{config.data.name.replace('/', '_')}_{split}"
 
     # ---- Predict ----
     headline = "without_neutral" if config.model.neutral == "none" else "with_neutral"
@@ -61,12 +81,13 @@ def main(workdir: str | os.PathLike, split: str) -> dict[str, Any]:
 
     # ---- Measure ----
     best = predictions[headline]
-    train_pspi, train_aus = labels(config, config.data.train_split)
+    train_pspi, train_aus = labels(trained, trained.data.train_split)
     constant = constant_baseline(train_pspi, best.pspi_true)
     constant["aus"] = {name: constant_baseline(train_aus[:, i], best.aus_true[:, i]) for i, name in enumerate(AU_NAMES)}
     evaluation = jsonable(
         {
             "split": split,
+            "data_set": data_set,
             "n": len(best),
             "identities": len(np.unique(best.identity)),
             "step": step,
@@ -82,9 +103,20 @@ def main(workdir: str | os.PathLike, split: str) -> dict[str, Any]:
 
     # ---- Write ----
     if jax.process_index() == 0:
-        best.save(workdir / f"predictions_{split}.npz")
+        best.save(workdir / f"predictions_{name}.npz")
+        write_json(workdir / f"evaluation_{name}.json", evaluation)
         write_json(workdir / "evaluation.json", evaluation)
     return evaluation
+
+
+def read_evaluation(workdir: str | os.PathLike, split: str) -> dict[str, Any] | None:
+    """What was found on `split` of the training's data set; None if it has not been evaluated."""
+    for name in (f"evaluation_{split}.json", "evaluation.json"):  # earlier versions wrote the second only
+        file = Path(workdir) / name
+        found = json.loads(file.read_text()) if file.exists() else None
+        if found is not None and found["split"] == split:
+            return found
+    return None
 
 
 def predict_split(
@@ -177,6 +209,18 @@ def labels(config: ConfigDict, split: str) -> tuple[Float[np.ndarray, "N"], Floa
     source = FrameSource(config.data.name, split, (), config.data.data_dir)
     examples = [source[i] for i in tqdm(range(len(source)), desc=f"labels of {split}", leave=False, disable=None)]
     return np.array([e["pspi"] for e in examples]), np.array([e["aus"] for e in examples])
+
+
+def _check_unchanged(data_set: dict[str, str], workdir: Path) -> None:
+    start = last_start(workdir)
+    if start is not None and start["data_set"] != data_set:
+        before = start["data_set"]
+        raise UserError(
+            f"The model in {workdir} was trained on version {before['version']} ({before['fingerprint']}) of "
+            f"{before['name']}, and here is version {data_set['version']} ({data_set['fingerprint']}): its frames, and "
+            "who is in which split, may differ. Point --data_dir at the old one, or say "
+            f"--data_name={data_set['name']} to evaluate on this one."
+        )
 
 
 def _to_predictions(rows: dict[str, np.ndarray]) -> Predictions:

@@ -179,8 +179,9 @@ def _architecture(model: Exportable) -> str:
 def _measured(model: Exportable) -> str:
     if model.kind == "encoder":
         return "Nothing: an encoder alone tells no pain."
-    file = model.folder / "evaluation.json"
-    if not file.is_file():
+    files = [model.folder / name for name in ("evaluation_test.json", "evaluation.json")]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
         return f"Nothing yet: `painjax evaluate --workdir={model.folder.name}` had not been run when this was exported."
     found = json.loads(file.read_text())
     if found["step"] != model.step:

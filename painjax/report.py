@@ -86,9 +86,8 @@ def load_run(workdir: str | os.PathLike, split: str) -> Run:
     """A run with its evaluation on `split`; evaluates it first if that is missing or not of the best checkpoint."""
     workdir = Path(workdir)
     config, step = checkpoint.read_config(workdir), checkpoint.best_step(workdir)
-    file, arrays = workdir / "evaluation.json", workdir / f"predictions_{split}.npz"
-    evaluation = json.loads(file.read_text()) if file.exists() and arrays.exists() else None
-    if evaluation is None or (evaluation["split"], evaluation["step"]) != (split, step):
+    arrays, evaluation = workdir / f"predictions_{split}.npz", evaluate.read_evaluation(workdir, split)
+    if evaluation is None or evaluation["step"] != step or not arrays.exists():
         evaluation = evaluate.main(workdir, split)
     log = workdir / "metrics.jsonl"
     lines = log.read_text().splitlines() if log.exists() else []

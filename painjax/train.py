@@ -60,7 +60,7 @@ def main(config: ConfigDict, workdir: str | os.PathLike, *, accept_changes: bool
     sharding.check_batch_size(config.batch_size, mesh, config.accumulate)
     teacher_config, teacher_step = _teacher(config)
     changes = check_same_experiment(config, workdir, accept_changes=accept_changes)
-    origin = provenance.describe(config, weights, teacher_step)
+    origin, settings = provenance.describe(config, weights, teacher_step), json.loads(as_json(config))
     check_agreement(provenance.facts(config, origin, workdir))
 
     with jax.set_mesh(mesh), Checkpoints(workdir, config.keep_checkpoints, config.keep_best) as checkpoints:
@@ -130,9 +130,7 @@ def main(config: ConfigDict, workdir: str | os.PathLike, *, accept_changes: bool
                 # ---------------------------------------------------- save and validate
                 if saving:
                     with meter.paused():
-                        checkpoints.save(
-                            state, {"data": batches.get_state(), "config": json.loads(as_json(config))} | origin
-                        )
+                        checkpoints.save(state, {"data": batches.get_state(), "config": settings} | origin)
                 if stopping and step < config.steps:
                     raise Stopped(_stopped_at(step, config))
                 if validating:
@@ -148,9 +146,7 @@ def _validates(config: ConfigDict, step: int) -> bool:
 def _validate(state: TrainState, config: ConfigDict, step: int, checkpoints: Checkpoints, log: TrainingLog) -> None:
     """Validates the saved `step`; told to stop meanwhile, it breaks off, and the next start of the run validates."""
     try:
-        found = predict_split(
-            state.model(), config, config.data.validation_split, stop=checkpoints.stop_requested
-        )  # fmt: skip
+        found = predict_split(state.model(), config, config.data.validation_split, stop=checkpoints.stop_requested)
     except Stopped as stopped:
         raise Stopped(_stopped_at(step, config)) from stopped
     summary = found.summary()

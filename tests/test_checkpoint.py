@@ -1,6 +1,8 @@
 import dataclasses
 import json
 import math
+import os
+import resource
 import shutil
 
 import jax
@@ -12,6 +14,7 @@ from flax import nnx
 from configs import teacher
 from painjax import sharding
 from painjax.checkpoint import Checkpoints, best_step, read_config, restore_model, restore_params
+from painjax.checkpoint.scores import known_metrics
 from painjax.errors import UserError
 from painjax.model_folder import write_model_folder
 from painjax.models.vitpain import ViTPain, ViTPainConfig
@@ -93,6 +96,58 @@ def test_the_last_ones_and_the_best_are_kept(state, tmp_path):
     assert model.pspi_head.dropout.deterministic
 
 
+def test_the_best_is_said_by_any_metric_and_by_its_direction(state, tmp_path):
+    scores = {1: {"mae": 1.0, "pcc": 0.2}, 2: {"mae": 2.0, "pcc": 0.9}, 3: {"mae": 3.0, "pcc": None}}
+    save(tmp_path, state, [1, 2, 3, 4], scores, keep=1, metric="pspi.pcc")
+    assert kept(tmp_path) == [2, 4]
+    config = teacher.get_config("test")
+    config.keep_best = "pspi.pcc"
+    (tmp_path / "config.json").write_text(config.to_json())
+    assert best_step(tmp_path) == 2
+    assert {"pspi.mae", "pspi.auroc@2", "aus.AU4.pcc", "heatmap.attention_iou"} < set(known_metrics())
+    assert not {"heatmap.n", "aus.AU4.prevalence"} & set(known_metrics())  # counts, of which none is good
+
+
+def test_scores_of_an_earlier_version_are_read(state, tmp_path):
+    save(tmp_path, state, [1, 2], {1: {"mae": 1.0}, 2: {"mae": 2.0}})
+    for step, score in ((1, "3.0"), (2, "Infinity")):  # as it wrote where nothing was validated
+        (tmp_path / f"checkpoints/{step}/metrics/metrics").write_text(f'{{"pspi_mae": {score}}}')
+    assert best_step(tmp_path) == 1
+
+
+def test_a_validation_can_be_made_up_for(state, tmp_path):
+    save(tmp_path, state, [1])
+    with Checkpoints(tmp_path) as checkpoints:
+        assert not checkpoints.is_validated(1)
+        checkpoints.write_scores(1, {"pspi": {"mae": 1.0}})
+        assert checkpoints.is_validated(1)
+
+
+def test_the_order_is_that_of_steps_whatever_the_clock_says(state, tmp_path):
+    save(tmp_path, state, [9, 10])
+    for step, age in ((9, 0), (10, 10**9)):
+        os.utime(tmp_path / "checkpoints" / str(step), (age, age))
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest_step() == 10 and int(checkpoints.restore(state)[0].step) == 10
+
+
+def test_a_disk_that_takes_no_more_is_one_sentence_and_the_last_good_one_stays(state, tmp_path):
+    save(tmp_path, state, [1])
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(
+            UserError, match=r"of step 2 could not be written to .*: File too large. The one of step 1 is"
+        ):
+            with Checkpoints(tmp_path) as checkpoints:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))
+                checkpoints.save(at(state, 2), {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert kept(tmp_path) == [1]  # and nothing half written
+    with Checkpoints(tmp_path) as checkpoints:
+        assert int(checkpoints.restore(state)[0].step) == 1
+
+
 def test_without_validation_the_last_one_counts(state, tmp_path):
     save(tmp_path, state, [1, 2])
     assert best_step(tmp_path) == 2
@@ -104,7 +159,9 @@ def truncate(folder):
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
-@pytest.mark.parametrize("damage", ["truncated", "emptied", "missing part", "no metadata"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "emptied", "no params", "no progress", "no position", "no metadata", "one file", "nothing"]
+)
 def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(state, tmp_path, damage, caplog):
     save(tmp_path, state, [1, 2])
     last = tmp_path / "checkpoints" / "2"
@@ -114,11 +171,16 @@ def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(state, tmp_path, d
         for file in last.rglob("*"):
             if file.is_file():
                 file.write_bytes(b"")
-    elif damage == "missing part":
-        shutil.rmtree(last / "progress")
-    else:
+    elif damage == "no metadata":
         for file in last.rglob("_METADATA"):
             file.unlink()
+    elif damage == "one file":
+        max((last / "progress").rglob("*"), key=lambda file: file.is_file() and file.stat().st_size).unlink()
+    elif damage == "nothing":
+        shutil.rmtree(last)
+        last.mkdir()
+    else:
+        shutil.rmtree(last / damage.removeprefix("no "))
     with Checkpoints(tmp_path) as checkpoints:
         restored, position = checkpoints.restore(state)
         assert int(restored.step) == 1 and position["data"] == {"next_index": 1}

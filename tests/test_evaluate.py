@@ -1,6 +1,7 @@
 """Evaluation: every example once on any devices, clipped, with and without neutral, beside the best constant."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from painjax import evaluate
+from painjax.data.sources import dataset_version
 from painjax.errors import UserError
 from painjax.pspi import AU_MAX
 from painjax.state import make_model
@@ -138,3 +140,34 @@ def test_a_missing_split_is_named(trained, tmp_path):
     with pytest.raises(UserError, match="no split 'tset'"):
         evaluate.main(tmp_path, "tset")
     assert not list(tmp_path.iterdir())
+
+
+def test_each_split_has_a_file_and_another_data_set_does_not_take_its_place(trained, tmp_path, data_dir):
+    _, config = trained()
+    test, validation = (evaluate.main(tmp_path, split) for split in ("test", "validation"))
+    assert test != validation and test["data_set"]["version"] == "1.0.0"
+    for split, found in (("test", test), ("validation", validation)):
+        assert json.loads((tmp_path / f"evaluation_{split}.json").read_text()) == found
+        assert evaluate.read_evaluation(tmp_path, split) == found
+    assert evaluate.read_evaluation(tmp_path, "train") is None
+    (tmp_path / "evaluation_validation.json").unlink()  # as an earlier version left it: the last one only
+    assert evaluate.read_evaluation(tmp_path, "validation") == validation
+    shutil.copytree(data_dir / "pain3d/quick", tmp_path / "data/pain3d/other")
+    other = evaluate.main(tmp_path, "test", data_name="pain3d/other", data_dir=str(tmp_path / "data"))
+    assert other["data_set"]["name"] == "pain3d/other" and other["pspi"] == test["pspi"]
+    assert other == json.loads((tmp_path / "evaluation_pain3d_other_test.json").read_text())
+    assert evaluate.read_evaluation(tmp_path, "test") == test
+
+
+def test_a_data_set_that_has_changed_is_refused_unless_it_is_named(trained, tmp_path, data_dir):
+    _, config = trained()
+    data_set = dataset_version("pain3d/quick", str(data_dir))
+    start = {"step": 0, "data_set": data_set | {"version": "0.9.0", "fingerprint": "f" * 16}}
+    (tmp_path / "starts.jsonl").write_text(json.dumps(start) + "\n")
+    with pytest.raises(
+        UserError, match=r"version 0.9.0 \(f+\) of pain3d/quick.*version 1.0.0.*--data_name=pain3d/quick"
+    ):
+        evaluate.main(tmp_path, "test")
+    assert evaluate.main(tmp_path, "test", data_name="pain3d/quick")["n"] == 11
+    (tmp_path / "starts.jsonl").write_text(json.dumps(start | {"data_set": data_set}) + "\n")
+    assert evaluate.main(tmp_path, "test")["n"] == 11

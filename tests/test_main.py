@@ -174,3 +174,11 @@ def test_predict_with_bad_files_ends_with_status_1(monkeypatch, capsys):
     assert cli.main(["predict", "--workdir=W", "--image=faces"]) == 1
     printed = capsys.readouterr()
     assert "a.png" in printed.out and "b.png cannot be read" in printed.err and "1 of 3" in printed.err
+
+
+def test_a_negative_number_is_a_value_and_no_flag():
+    _, overrides = cli._read(["train", "--config=c.py", "--workdir=w", "--config.mesh.data", "-1", "--config.seed=2"])
+    assert overrides == ["--config.mesh.data", "-1", "--config.seed=2"]
+    assert load_config("configs/teacher.py", overrides).mesh.data == -1
+    with pytest.raises(SystemExit):
+        cli._read(["train", "--config=c.py", "--workdir=w", "-x"])

@@ -13,7 +13,7 @@ FOLDER = "checkpoints"
 # What reading a truncated, emptied or half-deleted checkpoint has been seen to raise.
 DAMAGE = (OSError, ValueError, KeyError, TypeError)
 # What writing to a full disk, or to one that has gone away, has been seen to raise.
-WRITING = (OSError, ValueError, RuntimeError)
+WRITING = (OSError, ValueError)
 _UNFINISHED = "*.orbax-checkpoint-tmp*"
 
 

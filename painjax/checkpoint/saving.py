@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import re
 import shutil
 import signal
 import textwrap
@@ -51,7 +52,7 @@ class Checkpoints:
         except orbax_files.WRITING:
             if not failed:
                 raise
-            logging.warning("Step %s could not be saved either.", self._saving)  # what happened before is what counts
+            pass  # what ended the training counts
         finally:
             if self._previous_handler is not None:
                 signal.signal(signal.SIGTERM, self._previous_handler)
@@ -151,21 +152,23 @@ class Checkpoints:
             self._manager.wait_until_finished()
         except orbax_files.WRITING as error:
             raise self._not_saved(error) from error
+        self._saving = None
 
     def _check_saved(self) -> None:
-        try:
-            self._manager.check_for_errors()
-        except orbax_files.WRITING as error:
-            raise self._not_saved(error) from error
+        """Raises as soon as a save has failed. One process alone may look: waiting, Orbax waits for the others too."""
+        if self._saving is not None and jax.process_count() == 1 and not self._manager.is_saving_in_progress():
+            self._wait()
 
     def _not_saved(self, error: Exception) -> UserError:
         self._remove_unfinished()  # so that a full disk has room again
-        good = max((step for step in orbax_files.checkpoints(self._workdir)), default=None)
+        good = max(orbax_files.checkpoints(self._workdir), default=None)
         kept = "There is no earlier checkpoint" if good is None else f"The one of step {good} is kept"
+        number = re.search(r"os_error_code='(\d+)'", str(error))  # behind long paths
+        why = os.strerror(int(number[1])) if number else _shortened(error)
         return UserError(
-            f"The checkpoint of step {self._saving} could not be written to {self._manager.directory}: "
-            f"{_shortened(error)} {kept}. Check that the disk is not full and may be written to; the same command then "
-            "goes on from there."
+            f"The checkpoint of step {self._saving} could not be written to {self._manager.directory}: {why}. "
+            f"{kept}. Check that the disk is not full and may be written to; then the same command goes "
+            "on."
         )
 
     def _remove_unfinished(self) -> None:

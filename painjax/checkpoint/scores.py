@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from painjax.files import jsonable, write_atomically
 from painjax.metrics import Predictions
@@ -53,12 +54,14 @@ def best(checkpoints: Mapping[int, Mapping[str, float | None]], metric: str) -> 
 
 
 def read_scores(checkpoint: Path) -> dict[str, float | None]:
-    """The scores of a checkpoint; {} if it has not been validated, or they cannot be read: its weights may still be."""
-    try:
-        scores = json.loads(_file(checkpoint).read_text())
-    except (OSError, ValueError):
+    """The scores of a checkpoint; {} if it has not been validated. Where they cannot be read, its weights still may be:
+    it counts as not validated."""
+    if not _file(checkpoint).is_file():
         return {}
-    if not isinstance(scores, dict):
+    try:
+        scores = dict(json.loads(_file(checkpoint).read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        logging.warning("The scores of %s cannot be read (%s); it counts as not validated.", checkpoint, error)
         return {}
     return {_BEFORE_NAMES.get(name, name): value for name, value in jsonable(scores).items()}
 

@@ -97,12 +97,13 @@ def dataset_version(name: str, data_dir: str | None = None) -> dict[str, str]:
     Raises:
       UserError: when it is not built.
     """
-    info = _find(name, data_dir).info
-    splits = {key: [split.num_examples, split.num_bytes] for key, split in sorted(info.splits.items())}
-    described = json.dumps([info.features.to_json(), splits], sort_keys=True)
+    builder = _find(name, data_dir)
+    splits = {key: [split.num_examples, split.num_bytes] for key, split in builder.info.splits.items()}
+    fields = json.loads((Path(builder.data_dir) / "features.json").read_text())
+    described = json.dumps([fields, splits], sort_keys=True)
     return {
         "name": name,
-        "version": str(info.version),
+        "version": str(builder.info.version),
         "fingerprint": hashlib.sha256(described.encode()).hexdigest()[:16],
     }
 
