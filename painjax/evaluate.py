@@ -148,8 +148,7 @@ def predict_split(
     config.batch_size = -(-config.batch_size // batch_ways(mesh)) * batch_ways(mesh)
     frozen = FrozenConfigDict(config)  # hashable: one compilation serves all calls during a training
     parts = []
-    with jax.set_mesh(mesh):
-        batches = eval_batches(config, split)
+    with jax.set_mesh(mesh), eval_batches(config, split) as batches:
         for batch in tqdm(batches, desc=f"predict {split}", unit="batch", leave=False, disable=None):
             if stop():
                 raise Stopped(f"Broke off predicting {split}.")
@@ -206,9 +205,8 @@ def _true_heat(heatmap: Float[Array, "B S S 1"] | None, output: ViTPainOutput, p
 
 def labels(config: ConfigDict, split: str) -> tuple[Float[np.ndarray, "N"], Float[np.ndarray, "N A"]]:
     """PSPI and action units of a whole split, without decoding its pictures."""
-    source = FrameSource(config.data.name, split, (), config.data.data_dir)
-    examples = [source[i] for i in tqdm(range(len(source)), desc=f"labels of {split}", leave=False, disable=None)]
-    return np.array([e["pspi"] for e in examples]), np.array([e["aus"] for e in examples])
+    pspi, aus = FrameSource(config.data.name, split, (), config.data.data_dir).columns("pspi", "aus")
+    return pspi.astype(np.float32), aus.astype(np.float32)
 
 
 def _check_unchanged(data_set: dict[str, str], workdir: Path) -> None:

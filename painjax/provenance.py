@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 import painjax
 from painjax.checkpoint import saved_steps, weights_sha256
 from painjax.config import flat
-from painjax.data.sources import dataset_version
+from painjax.data.records import dataset_version
 from painjax.files import write_atomically
 from painjax.pretrained import Pretrained
 

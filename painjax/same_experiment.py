@@ -19,7 +19,7 @@ from painjax.models.vitpain import ViTPainConfig
 # weights are told by their hash, wherever they lie.
 _FREE = (
     *("mesh.", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "keep_best"),
-    *("data.data_dir", "pretrained", "tensorboard", "wandb", "profile."),
+    *("data.data_dir", "data.threads", "data.workers", "pretrained", "tensorboard", "wandb", "profile."),
 )
 # Settings that no checkpoint can go on with otherwise: what the weights are, and what they see. Of config.model these
 # remain, which say how to compute.
@@ -40,6 +40,8 @@ _UNSET = {
     "accumulate": 1,
     "ema_decay": 0.0,
     "frozen_dtype": "float32",
+    "data.threads": 2,
+    "data.workers": 0,
     "optim.schedule": "cosine",
     "tensorboard": False,
     "wandb": "",

@@ -3,6 +3,7 @@
 from ml_collections import ConfigDict
 
 from painjax.checkpoint.scores import known_metrics
+from painjax.data.settings import check_input
 from painjax.data.transforms import NORMALISATION
 from painjax.errors import UserError
 from painjax.models.vitpain import ViTPainConfig
@@ -45,6 +46,7 @@ def check_settings(config: ConfigDict) -> None:
         wrong.append(
             f"config.optim.warmup_steps is {config.optim.warmup_steps}; expected less than config.steps, {config.steps}"
         )
+    wrong += check_input(config)
     kind = config.data.input
     if kind not in NORMALISATION:
         wrong.append(f"config.data.input is {kind!r}; expected {' or '.join(map(repr, NORMALISATION))}")

@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,9 @@ def main(config: ConfigDict, workdir: str | os.PathLike, *, accept_changes: bool
     origin, settings = provenance.describe(config, weights, teacher_step), json.loads(as_json(config))
     check_agreement(provenance.facts(config, origin, workdir))
 
-    with jax.set_mesh(mesh), Checkpoints(workdir, config.keep_checkpoints, config.keep_best) as checkpoints:
+    with ExitStack() as opened:
+        opened.enter_context(jax.set_mesh(mesh))
+        checkpoints = opened.enter_context(Checkpoints(workdir, config.keep_checkpoints, config.keep_best))
         latest = checkpoints.latest_step() or 0
         check_steps(latest, config.steps, workdir)
         if latest == config.steps and checkpoints.is_validated(latest):
@@ -71,7 +74,7 @@ def main(config: ConfigDict, workdir: str | os.PathLike, *, accept_changes: bool
             return config.steps
 
         # ------------------------------------------------------------ data, model, optimizer
-        batches = train_batches(config)
+        batches = opened.enter_context(train_batches(config))
         state, shardings, optimizer = create_state(config, mesh, teacher_config)
         if weights is not None:
             state = _start_from(weights, config, state)

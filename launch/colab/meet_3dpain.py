@@ -191,7 +191,7 @@ print(f"camera {frame['view']['yaw']:.0f}° to the side; seed {frame['seed']} ma
 # %%
 from painjax.data.sources import FrameSource
 
-labels = FrameSource(DATASET, "train", images=())  # decodes no pictures
+labels = FrameSource(DATASET, "train", ())  # decodes no pictures
 scores = [labels[i]["pspi"] for i in range(len(labels))]
 figure, axis = plt.subplots(figsize=(7, 2.6), layout="constrained")
 axis.hist(scores, bins=np.arange(18) - 0.5, rwidth=0.85, color="#3b82c4")

@@ -1,0 +1,64 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from configs import student
+from painjax.data.batches import Batches
+from painjax.data.pipeline import eval_batches, train_batches
+
+
+def numbers(i):
+    return {"number": np.int64(i), "square": np.full(3, i * i)}
+
+
+def take(batches, n):
+    return [batch["number"].tolist() for batch in itertools.islice(batches, n)]
+
+
+def test_every_batch_in_order_then_an_end():
+    with Batches(numbers, rows=3, count=4, threads=2, workers=0) as batches:
+        made = list(batches)
+    assert [batch["number"].tolist() for batch in made] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
+    np.testing.assert_array_equal(made[2]["square"], [[36] * 3, [49] * 3, [64] * 3])
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_position_is_the_number_of_batches_taken(threads):
+    with Batches(numbers, rows=2, count=2**40, threads=threads, workers=0) as batches:
+        take(batches, 5)
+        assert batches.get_state() == {"next_index": 5}
+        batches.set_state({"next_index": 2**35})
+        assert take(batches, 2) == [[2**36, 2**36 + 1], [2**36 + 2, 2**36 + 3]]
+
+
+def test_going_on_makes_nothing_twice():
+    made = []
+    with Batches(lambda i: made.append(i) or numbers(i), rows=1, count=100, threads=1, workers=0) as batches:
+        batches.set_state({"next_index": 90})
+        take(batches, 100)
+    assert made == list(range(90, 100))
+
+
+@pytest.mark.slow
+def test_worker_processes_change_neither_values_nor_order_nor_where_to_go_on(synthetic_dataset):
+    config = student.get_config("test")
+    config.data.data_dir = str(synthetic_dataset)
+    with train_batches(config) as batches:
+        expected = list(itertools.islice(batches, 8))  # into the second epoch
+    state = {"next_index": 0}
+    found = []
+    for workers, count in ((1, 2), (2, 3), (0, 1), (1, 2)):  # each goes on where the one before it stopped
+        config.data.workers = workers
+        with train_batches(config) as batches:
+            batches.set_state(state)
+            found += itertools.islice(batches, count)
+            state = batches.get_state()
+    for one, other in zip(found, expected, strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+    config.data.workers = 2
+    with eval_batches(config, "test") as batches:
+        made = list(batches)
+    assert np.concatenate([batch["index"][batch["valid"]] for batch in made]).tolist() == list(range(10))
