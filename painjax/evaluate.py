@@ -21,7 +21,9 @@ from tqdm import tqdm
 
 from painjax import checkpoint
 from painjax.data.pipeline import eval_batches
-from painjax.data.sources import FrameSource, dataset_version
+from painjax.data.records import dataset_version
+from painjax.data.references import neutral_protocol
+from painjax.data.sources import FrameSource
 from painjax.data.transforms import prepare
 from painjax.errors import Stopped, UserError
 from painjax.files import jsonable, write_json
@@ -31,11 +33,6 @@ from painjax.models.vitpain import ViTPain, ViTPainOutput
 from painjax.provenance import last_start
 from painjax.pspi import AU_MAX, AU_NAMES, PSPI_MAX, au_shares
 from painjax.sharding import batch_ways, create_mesh, put_batch, replicated
-
-NEUTRAL_PROTOCOL = {
-    "with_neutral": "the neutral picture of the same identity that the data set provides with each frame",
-    "without_neutral": "no neutral reference",
-}
 
 
 def main(
@@ -94,7 +91,7 @@ def main(
             "checkpoint": str(workdir),
             "input": config.data.input,
             "headline": headline,
-            "neutral_protocol": NEUTRAL_PROTOCOL[headline],
+            "neutral_protocol": neutral_protocol(config) if headline == "with_neutral" else "no neutral reference",
             **best.summary(),
             "baselines": {"constant": constant},
             "protocols": {protocol: found.summary() for protocol, found in predictions.items()},

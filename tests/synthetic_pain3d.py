@@ -18,13 +18,13 @@ from painjax.pspi import AU_MAX, pspi
 PLACES = ((0.25, 0.5), (0.5, 0.2), (0.4, 0.8), (0.55, 0.5), (0.75, 0.35), (0.3, 0.15))
 
 
-def draw(identity: int, aus: np.ndarray, size: int) -> dict[str, np.ndarray]:
+def draw(identity: int, aus: np.ndarray, size: int, view: int = 0) -> dict[str, np.ndarray]:
     """One frame: image, neutral image, heatmap and mask of `size` pixels, uint8."""
     rng = np.random.default_rng(identity)
     tone = rng.integers(60, 140, 3)
     rows, columns = np.mgrid[:size, :size] / (size - 1)
     face = (rows - 0.5) ** 2 + (columns - 0.5) ** 2 < 0.2
-    neutral = np.where(face[..., None], tone, 30.0)
+    neutral = np.where(face[..., None], tone, 30.0 + 40 * view)  # the background tells the view
     heat = np.zeros((size, size))
     for (row, column), intensity, top in zip(PLACES, aus, AU_MAX, strict=True):
         heat += intensity / top * np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / 0.008)
@@ -73,6 +73,9 @@ with tfds.core.registered.skip_registration():  # the real builder has the name
                             "id": tfds.features.Scalar(dtype=np.int32),
                             "gender": tfds.features.ClassLabel(names=["female", "male"]),
                         },
+                        "view": {"id": tfds.features.Scalar(dtype=np.int32)},
+                        "landmarks": tfds.features.Tensor(shape=(68, 2), dtype=np.float32),
+                        "landmarks_visible": tfds.features.Tensor(shape=(68,), dtype=np.bool_),
                     }
                 ),
                 description="Synthetic stand-in for pain3d, for tests.",
@@ -88,8 +91,10 @@ with tfds.core.registered.skip_registration():  # the real builder has the name
                 aus = np.append(rng.integers(0, 6, 5), rng.integers(0, 2)).astype(np.float32)
                 identity = 1000 * list(self.COUNTS).index(split) + i // 4
                 person = {"id": identity, "gender": identity % 2}
-                labels = {"aus": aus, "pspi": np.float32(pspi(aus)), "identity": person}
-                pictures = {name: encode(pixels) for name, pixels in draw(identity, aus, self.SIZE).items()}
+                labels = {"aus": aus, "pspi": np.float32(pspi(aus)), "identity": person, "view": {"id": i % 3}}
+                labels["landmarks"] = (np.arange(136, dtype=np.float32).reshape(68, 2) + 0.5) % self.SIZE
+                labels["landmarks_visible"] = np.arange(68) % 5 > 0
+                pictures = {name: encode(pixels) for name, pixels in draw(identity, aus, self.SIZE, i % 3).items()}
                 yield f"{split}_{i:04d}", pictures | labels
 
 

@@ -21,13 +21,20 @@ def batch_outline(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
 
     def picture(field: str) -> jax.ShapeDtypeStruct:
         figures = NORMALISATION["heatmap" if field == "heatmap" else "image"]
-        return shape(jnp.uint8, side, side, len(figures.mean))
+        several = field == "neutral_image" and config.data.get("neutral", "same_view") == "several"
+        count = (config.data.neutrals,) if several else ()
+        return shape(jnp.uint8, *count, side, side, len(figures.mean))
 
-    return {field: picture(field) for field in image_fields(config)} | {
-        "aus": shape(jnp.float32, len(AU_NAMES)),
-        "pspi": shape(jnp.float32),
-        "identity": shape(jnp.int32),
-        "index": shape(jnp.int32),
-        "flip": shape(jnp.bool_),
-        "valid": shape(jnp.bool_),
-    }
+    landmarks = {"landmarks": shape(jnp.float32, 68, 2), "landmarks_visible": shape(jnp.bool_, 68)}
+    return (
+        {field: picture(field) for field in image_fields(config)}
+        | {
+            "aus": shape(jnp.float32, len(AU_NAMES)),
+            "pspi": shape(jnp.float32),
+            "identity": shape(jnp.int32),
+            "index": shape(jnp.int32),
+            "flip": shape(jnp.bool_),
+            "valid": shape(jnp.bool_),
+        }
+        | (landmarks if config.data.get("landmarks", False) else {})
+    )

@@ -11,6 +11,8 @@ from ml_collections import ConfigDict
 
 from painjax.data.batches import Batches
 from painjax.data.flip import is_flipped
+from painjax.data.references import References
+from painjax.data.sampling import order
 from painjax.data.sources import FrameSource
 from painjax.errors import UserError
 
@@ -18,20 +20,21 @@ _ENDLESS = 2**40  # batches
 
 
 def train_batches(config: ConfigDict) -> Batches:
-    """Endless batches of the training split, reshuffled every epoch from `config.seed`.
+    """Endless batches of the training split, in the order that `config.data.sampling` and `config.seed` make.
 
     Returns:
       This process's rows of each global batch of `config.batch_size`: a dict of uint8 images
-      [b, S, S, C] (`image`, `neutral_image`, `heatmap`: those of `image_fields`), `aus` [b, 6], `pspi` [b],
-      `identity` [b], `index` [b], `flip` [b] bool, and `valid` [b], all True. Batch k depends on nothing but the seed
-      and k.
+      [b, S, S, C] (`image`, `neutral_image`, `heatmap`: those of `image_fields`; [b, K, S, S, 3] the neutral images
+      where `config.data.neutral` is 'several'), `aus` [b, 6], `pspi` [b], `identity` [b], `index` [b], `flip` [b] bool,
+      and `valid` [b], all True; with `config.data.landmarks` also `landmarks` [b, 68, 2], in pixels of the stored
+      picture, and `landmarks_visible` [b, 68]. Batch k depends on nothing but the seed and k.
 
     Raises:
-      UserError: see `FrameSource`; or if the batch does not divide over the processes.
+      UserError: see `FrameSource` and `References`; or if the batch does not divide over the processes.
     """
-    source = FrameSource(config.data.name, config.data.train_split, image_fields(config), config.data.data_dir)
-    order = grain.MapDataset.range(len(source)).seed(config.seed).shuffle().repeat()
-    return _batches(config, _ENDLESS, functools.partial(_training_example, config, source, order))
+    frames = _Frames(config, config.data.train_split, image_fields(config))
+    examples = functools.partial(_training_example, config, frames, order(config, frames.source))
+    return _batches(config, _ENDLESS, examples)
 
 
 def eval_batches(config: ConfigDict, split: str) -> Batches:
@@ -40,9 +43,9 @@ def eval_batches(config: ConfigDict, split: str) -> Batches:
     The last batch is filled up by repeating the last example with `valid` False: nothing is dropped, and every process
     makes the same number of equal batches. Pain heatmaps come along wherever the data set has them, to be measured by.
     """
-    source = FrameSource(config.data.name, split, _seen(config), config.data.data_dir, if_there=("heatmap",))
-    count = -(-len(source) // config.batch_size)
-    return _batches(config, count, functools.partial(_evaluation_example, source))
+    frames = _Frames(config, split, _seen(config), if_there=("heatmap",))
+    count = -(-len(frames.source) // config.batch_size)
+    return _batches(config, count, functools.partial(_evaluation_example, frames))
 
 
 def image_fields(config: ConfigDict) -> tuple[str, ...]:
@@ -57,6 +60,28 @@ def _seen(config: ConfigDict) -> tuple[str, ...]:
     if config.data.input == "heatmap":
         return ("heatmap",)
     return ("image",) if config.model.neutral == "none" else ("image", "neutral_image")
+
+
+class _Frames:
+    """The frames of a split, each with the neutral references that the experiment gives it."""
+
+    def __init__(self, config: ConfigDict, split: str, images: tuple[str, ...], if_there: tuple[str, ...] = ()):
+        chosen = "neutral_image" in images and config.data.get("neutral", "same_view") != "same_view"
+        fields = tuple(name for name in images if not (chosen and name == "neutral_image"))
+        if config.data.get("landmarks", False):
+            fields += ("landmarks", "landmarks_visible")
+        self.source = FrameSource(config.data.name, split, fields, config.data.data_dir, if_there=if_there)
+        self._references = References(config, self.source) if chosen else None
+        self._several = chosen and config.data.neutral == "several"
+
+    def read(self, index: int, *draw: int) -> dict[str, Any]:
+        """Frame `index`; which references it gets follows from the numbers `draw`."""
+        frame = self.source[index]
+        if self._references is None:
+            return frame
+        chosen = self._references.draw(index, np.random.default_rng(draw))
+        pictures = np.stack([self.source.picture(int(i), "neutral_image") for i in chosen])  # [K, S, S, 3]
+        return frame | {"neutral_image": pictures if self._several else pictures[0]}
 
 
 def _batches(config: ConfigDict, count: int, load: Callable[[int], dict[str, Any]]) -> Batches:
@@ -81,10 +106,11 @@ def _own_example(load: Callable[[int], dict[str, Any]], rows: int, batch_size: i
     return load(batch * batch_size + first + row)
 
 
-def _training_example(config: ConfigDict, source: FrameSource, order: grain.MapDataset, i: int) -> dict[str, Any]:
-    return source[int(order[i])] | {"flip": is_flipped(config, i), "valid": np.True_}
+def _training_example(config: ConfigDict, frames: _Frames, order: grain.MapDataset, i: int) -> dict[str, Any]:
+    frame = frames.read(int(order[i]), config.seed, i)
+    return frame | {"flip": is_flipped(config, i), "valid": np.True_}
 
 
-def _evaluation_example(source: FrameSource, i: int) -> dict[str, Any]:
-    last = len(source) - 1
-    return source[min(i, last)] | {"valid": np.bool_(i <= last)}
+def _evaluation_example(frames: _Frames, i: int) -> dict[str, Any]:
+    index = min(i, len(frames.source) - 1)
+    return frames.read(index, index) | {"valid": np.bool_(i == index)}

@@ -1,11 +1,9 @@
 import json
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
-from scipy import ndimage
 
 from configs import student, teacher
 from painjax.data import transforms
@@ -94,22 +92,6 @@ def test_a_mirrored_heatmap_is_exactly_the_mirrored_one(config):
     batch = make_batch() | {"flip": np.ones(6, bool)}
     plain, flipped = (transforms.prepare(batch, still(config), key) for key in (None, jax.random.key(0)))
     np.testing.assert_array_equal(flipped["heatmap_input"], plain["heatmap_input"][:, :, ::-1])
-
-
-def test_warp_is_the_affine_map_that_its_draws_describe(config):
-    augment = config.data.augment
-    rows, columns = np.mgrid[:32, :32]
-    picture = np.stack([np.sin(rows / 5) + np.cos(columns / 7), rows * columns / 1000], -1)
-    key = jax.random.key(3)
-    warped = transforms.warp(jnp.asarray(picture, jnp.float32), jnp.array(False), key, augment)
-
-    down, right, zoom = np.asarray(jax.random.uniform(key, (3,), minval=-1, maxval=1), np.float64)
-    matrix = np.exp(zoom * augment.scale) * np.eye(2)
-    centre = np.full(2, 15.5)
-    offset = centre - matrix @ centre + 32 * augment.shift * np.array([down, right])
-    for channel in range(2):
-        expected = ndimage.affine_transform(picture[..., channel], matrix, offset, order=1, mode="nearest")
-        np.testing.assert_allclose(warped[..., channel], expected, atol=1e-4)
 
 
 def test_heatmap_and_neutral_move_with_the_image(config):
