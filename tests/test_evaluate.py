@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from painjax import evaluate
-from painjax.data.sources import dataset_version
+from painjax.data.records import dataset_version
 from painjax.errors import UserError
 from painjax.pspi import AU_MAX
 from painjax.state import make_model

@@ -8,7 +8,7 @@ import pytest
 import painjax
 from configs import teacher
 from painjax import provenance
-from painjax.data.sources import dataset_version
+from painjax.data.records import dataset_version
 from tests import synthetic_pain3d
 
 ROOT = Path(__file__).resolve().parents[1]
