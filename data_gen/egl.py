@@ -5,6 +5,7 @@ measured on Mesa alone; pixels differ between rasterisers in the last bit, so a 
 the kind of machine that made it.
 """
 
+import contextlib
 import functools
 import os
 
@@ -34,9 +35,10 @@ def open_context(size: int):
             platform.init_context()
             return platform, GL
         except Error as error:  # PyOpenGL's report of the call runs over many lines
-            call, code = (getattr(error, name, None) for name in ("baseOperation", "err"))
-            reason = f"{getattr(call, '__name__', call)} failed with error {code}"
+            close_context(platform)
+            reason = _words(error)
         except (OSError, AttributeError, RuntimeError, AssertionError) as error:
+            close_context(platform)
             reason = error
     raise _unavailable(reason)
 
@@ -56,10 +58,39 @@ def _unavailable(reason: Exception | str) -> RuntimeError:
 
 
 def close_context(platform) -> None:
-    """Gives a context back, and leaves the display to the other contexts of the process, as pyrender would not."""
+    """Gives a context back, and leaves the display to the other contexts of the process, as pyrender would not: the
+    platform forgets both, for what is left to its destructor ends the display and all contexts with it."""
     from OpenGL import EGL
 
-    EGL.eglDestroyContext(platform._egl_display, platform._egl_context)
+    display, context = platform._egl_display, platform._egl_context
+    platform._egl_display = platform._egl_context = None
+    if context is not None:
+        EGL.eglDestroyContext(display, context)
+
+
+@contextlib.contextmanager
+def building(platform, gl, size: int):
+    """Gives the context back if what is built in it fails, and turns the driver's error into a RuntimeError that says
+    what to do; `size`: pixels of the pictures along a side."""
+    try:
+        yield
+    except gl.Error as error:
+        close_context(platform)
+        raise RuntimeError(
+            f"OpenGL could not set up a renderer for pictures of {size} x {size} pixels ({_words(error)}). Either they "
+            "are larger than the driver can draw, or memory is short: choose a smaller size or a smaller "
+            "PAINJAX_WORKERS."
+        ) from error
+    except BaseException:
+        close_context(platform)
+        raise
+
+
+def _words(error) -> str:
+    """What a PyOpenGL error says, without the arguments of the call."""
+    call, words = getattr(error, "baseOperation", None), getattr(error, "description", None)
+    words = words.decode() if isinstance(words, bytes) else words or f"error {getattr(error, 'err', None)}"
+    return f"{call.__name__}: {words}" if hasattr(call, "__name__") else words
 
 
 def explained(draw):
@@ -76,7 +107,7 @@ def explained(draw):
             ) from error
         except self._gl.Error as error:
             raise RuntimeError(
-                f"OpenGL failed while drawing ({error.description or error.err}); nothing of this picture is kept. Run "
+                f"OpenGL failed while drawing ({_words(error)}); nothing of this picture is kept. Run "
                 "the same command again, with a smaller PAINJAX_WORKERS if memory is short."
             ) from error
 

@@ -57,12 +57,17 @@ class Renderer:
     """Draws heads of one topology at one size. A context manager; one per process.
 
     Raises:
-      RuntimeError: if there is no EGL or pyrender on this machine; the message says what to install.
+      RuntimeError: if there is no EGL or pyrender on this machine, or OpenGL fails (the size is too large, memory
+        short); the message says what to install or to change.
     """
 
     def __init__(self, topology: Topology, size: int):
         self.size = size
         self._platform, self._gl = egl.open_context(size)
+        with egl.building(self._platform, self._gl, size):
+            self._build(topology, size)
+
+    def _build(self, topology: Topology, size: int) -> None:
         self._faces = topology.faces
         self._adjacency = _adjacency(topology.faces, len(topology.template))
         self._displacement = None

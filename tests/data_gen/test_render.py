@@ -1,6 +1,7 @@
 """Pixels against geometry: what the projection says must be where the rasteriser put it."""
 
 import dataclasses
+import gc
 import hashlib
 import os
 import subprocess
@@ -271,6 +272,21 @@ def test_hair_looks_the_same_whatever_was_drawn_before(model, renderer, camera):
     bald = renderer.field(moved, moved[:, 0], camera).mask
     assert (bald & ~fresh_mask).sum() > 0.02 * bald.sum()  # hair hides some of the head
     assert not (fresh_mask & ~bald).any()
+
+
+def test_a_size_that_the_driver_refuses_is_named_and_harms_no_other_renderer(camera):
+    corners, faces = sheet(0.0, 50.0)
+    topology = flat_topology([(corners, faces)], ["skin"])
+    with Renderer(topology, SIZE) as renderer:
+        before = renderer.color(corners, camera, LIGHT, BLUE)
+        for size in (100_000, -4):
+            with pytest.raises(RuntimeError, match=f"{size} x {size} pixels .*: choose a smaller size or a smaller"):
+                Renderer(topology, size)
+            gc.collect()  # pyrender's destructor ends a display
+        np.testing.assert_array_equal(renderer.color(corners, camera, LIGHT, BLUE), before)
+        with Renderer(topology, SIZE) as another:
+            np.testing.assert_array_equal(another.color(corners, camera, LIGHT, BLUE), before)
+        np.testing.assert_array_equal(renderer.color(corners, camera, LIGHT, BLUE), before)
 
 
 def test_a_closed_renderer_says_so(camera):
