@@ -201,6 +201,15 @@ def shape_weights(aus: Sequence[float], asymmetry: float = 0.0, others: Mapping[
     return weights
 
 
+def check_shapes(shapes: Mapping[str, float]) -> None:
+    """Raises ValueError if a shape is not one of `SHAPES`, or its weight lies outside 0..1."""
+    for name, weight in shapes.items():
+        if name not in SHAPES:
+            raise ValueError(f"expression shape {name!r} is unknown; expected one of {', '.join(SHAPES)}.")
+        if not 0 <= weight <= 1:
+            raise ValueError(f"expression shape {name} has weight {weight}; expected 0..1.")
+
+
 def _excursion(intensity: float) -> float:
     return float(np.interp(intensity, range(len(EXCURSION)), EXCURSION))
 

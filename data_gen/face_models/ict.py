@@ -19,7 +19,7 @@ from data_gen.face_models.ict_lashes import Lashes
 from data_gen.face_models.ict_lids import Lids, sphere_centre
 from data_gen.face_models.ict_lips import Lips
 from data_gen.face_models.ict_shapes import MM, expressions
-from data_gen.rig import SHAPES
+from data_gen.rig import SHAPES, check_shapes
 from data_gen.scene import Identity
 
 IRIS_RADIUS = 5.9  # mm
@@ -115,11 +115,9 @@ class IctFace:
         """(V, 3) float32 mm: the face with expression shapes at the given weights.
 
         Raises:
-          ValueError: if a shape is not one of `rig.SHAPES`.
+          ValueError: if a shape is not one of `rig.SHAPES`, or its weight lies outside 0..1.
         """
-        unknown = sorted(set(shapes) - set(self._shapes))
-        if unknown:
-            raise ValueError(f"expression shape {unknown[0]!r} is unknown; expected one of {', '.join(SHAPES)}.")
+        check_shapes(shapes)
         return self._expressed(self._rest(identity), shapes)
 
     def average(self, shapes: Mapping[str, float]) -> np.ndarray:

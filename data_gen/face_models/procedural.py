@@ -18,6 +18,7 @@ from data_gen.face_models import (
 from data_gen.face_models.procedural_expression import Expressions
 from data_gen.face_models.procedural_landmarks import landmarks
 from data_gen.face_models.procedural_modes import Identities
+from data_gen.rig import check_shapes
 from data_gen.scene import Identity
 
 SKIN_BOTTOM = 0.17  # v above which the atlas holds the head's skin; below it lie the islands of the parts
@@ -59,9 +60,9 @@ class ProceduralFace:
         """(V, 3) float32 mm: the face of this identity with expression `shapes` (see `rig.SHAPES`), weights 0..1.
 
         Raises:
-          KeyError: if a shape is unknown.
-          ValueError: if a weight lies outside 0..1.
+          ValueError: if a shape is not one of `rig.SHAPES`, or its weight lies outside 0..1.
         """
+        check_shapes(shapes)
         neutral, eyes = self._identities.neutral(identity)
         return self._expressions.apply(neutral, eyes, shapes).astype(np.float32)
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from data_gen.face_models import procedural_mesh, procedural_surface
 from data_gen.face_models.procedural_surface import smoothstep
-from data_gen.rig import SHAPES
 
 # Pulls: a Gaussian neighbourhood (centre, sigma; mm) moves by a vector (mm) at weight 1. Left side; "lip" pulls move
 # only what lies above the line where the lips meet.
@@ -124,11 +123,6 @@ class Expressions:
 
     def apply(self, neutral: np.ndarray, eyes: np.ndarray, shapes: Mapping[str, float]) -> np.ndarray:
         """Moves a neutral face. `eyes` (2, 3): centres of the left and the right eyeball."""
-        for name, weight in shapes.items():
-            if name not in SHAPES:
-                raise KeyError(f"expression shape {name!r} is unknown; the procedural head has {', '.join(SHAPES)}.")
-            if not 0 <= weight <= 1:
-                raise ValueError(f"expression shape {name} has weight {weight}; expected 0..1.")
         v = neutral.copy()
         for side, eye in zip("LR", eyes, strict=True):
             v = self._move_lids(v, eye, side, shapes)
