@@ -12,6 +12,7 @@ import scipy.ndimage
 CELL = 0.5  # mm
 LID_PLACES = np.linspace(0, 1, 9)  # fractions of the way from the right to the left corner of an eye's opening
 LID_POINTS = 16  # places on the upper margin, both corners included, then on the lower one
+LID_CORNERS = (0, len(LID_PLACES) - 1)  # those that are the eye's right and left corner
 LEAST_EYE = 40.0  # mm^2 of eyeball that an open eye shows at least
 PARTED, LIP_DEPTH = 9.0, 12.0  # mm: what lies so much behind what is so near above or below, is behind the lips
 LIP_HEIGHT, HALF_MOUTH = 6.0, 45.0  # mm within which the other lip is looked for, and the mouth's corner

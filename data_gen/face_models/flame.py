@@ -24,19 +24,22 @@ from data_gen.face_models import (
     flame_parts,
     ict_groups,
 )
+from data_gen.face_models.corners import Corners
 from data_gen.face_models.correspondence import Surface, normals, register, similarity
 from data_gen.face_models.deformation_transfer import Transfer
-from data_gen.face_models.face_features import LID_POINTS, Head, features
+from data_gen.face_models.face_features import LID_CORNERS, LID_POINTS, Head, features
 from data_gen.face_models.flame_lashes import Lashes
 from data_gen.face_models.flame_lids import Lids
 from data_gen.face_models.ict import IctFace
 from data_gen.face_models.ict_convert import cache_folder
-from data_gen.rig import SHAPES
+from data_gen.face_models.ict_lips import Lips
+from data_gen.rig import SHAPES, check_shapes
 from data_gen.scene import Identity
 
 VERSION = 1  # part of the cache's name: raise it when correspondence or transfer compute something else
 MM = 1000.0  # the files are in metres
 MODES = 100  # of the 300 of identity, those of largest variance: as many as is common (DECA, Feng et al. 2021)
+CORNER = 2.0  # mm: sigma of the Gaussian that evens out displacements at the corners of the eyes
 # Features of the geometry that the markup does not have, or less exactly.
 NOT_IN_MARKUP = {"sulcus", "chin"} | {f"{side} lid {k}" for side in ("left", "right") for k in range(LID_POINTS)}
 EYES = {"R": slice(36, 42), "L": slice(42, 48)}  # points of the markup
@@ -66,8 +69,10 @@ class FlameFace:
         modes = np.stack([mixed @ mode for mode in MM * arrays.modes[:MODES]])
         self._average = template[parts.kept]
         self._modes = modes.reshape(len(modes), -1)
-        self._shapes = {name: mixed @ moved for name, moved in zip(SHAPES, transfer.moved, strict=True)}
         skin = parts.faces[parts.materials == MATERIALS.index("skin")]
+        corners = [[*found[f"{side} lid {k}"], CORNER] for side in ("left", "right") for k in LID_CORNERS]
+        corners = Corners(self._average, np.unique(skin), np.array(corners))
+        self._shapes = {name: corners.even(mixed @ moved) for name, moved in zip(SHAPES, transfer.moved, strict=True)}
         self._lids, self._lashes = {}, {}
         for side, name, ball in zip("LR", ("left", "right"), parts.eyes, strict=True):
             margin = np.stack([found[f"{name} lid {k}"] for k in range(LID_POINTS)])
@@ -77,8 +82,9 @@ class FlameFace:
         landmarks[marked] = index[inserted]
         for side, numbers in EYES.items():
             landmarks[numbers] = self._lids[side].nearest(places[numbers])
-        self._lips = landmarks[flame_mouth.LIPS]
-        self._teeth = teeth = flame_mouth.Teeth.borrow(source.topology, expressed, self._average[self._lips])
+        self._lips = Lips(self._average, skin, landmarks, len(self._average))
+        self._mouth = landmarks[flame_mouth.LIPS]
+        self._teeth = teeth = flame_mouth.Teeth.borrow(source.topology, expressed, self._average[self._mouth])
         parts = parts.with_lashes(list(self._lashes.values()))
         if len(parts.rim):  # else nothing ever parts the lips
             parts = parts.extended(teeth.faces, teeth.uvs, teeth.uv_faces, teeth.materials)
@@ -117,11 +123,9 @@ class FlameFace:
         """(V, 3) float32 mm: the face with expression shapes at the given weights.
 
         Raises:
-          ValueError: if a shape is not one of `rig.SHAPES`.
+          ValueError: if a shape is not one of `rig.SHAPES`, or its weight lies outside 0..1.
         """
-        unknown = sorted(set(shapes) - set(self._shapes))
-        if unknown:
-            raise ValueError(f"expression shape {unknown[0]!r} is unknown; expected one of {', '.join(SHAPES)}.")
+        check_shapes(shapes)
         # einsum and not @: BLAS rounds by the number of threads, and the same seed must give the same face
         offset = np.einsum("m,mi->i", self._coefficients.draw(identity), self._modes).reshape(-1, 3)
         folds = np.einsum("k,kvi->vi", ageing.amounts(identity), self._folds)
@@ -133,15 +137,16 @@ class FlameFace:
 
     def _expressed(self, rest: np.ndarray, shapes: Mapping[str, float]) -> np.ndarray:
         points = rest.astype(np.float64)
-        openings = {side: lids.opening(points) for side, lids in self._lids.items()}
+        neutral = points.copy()
         for name in SHAPES:  # in this order whatever the caller's, so that sums round alike
             weight = shapes.get(name, 0.0)
             if weight:
                 points += weight * self._shapes[name]
+        self._lips.part(points)
         for side, lids in self._lids.items():
-            lids.correct(points, shapes.get(f"eyeBlink_{side}", 0.0), openings[side])
+            lids.correct(points, shapes.get(f"eyeBlink_{side}", 0.0), neutral)
         lashes = [lash.grow(points, shapes.get(f"eyeBlink_{side}", 0.0)) for side, lash in self._lashes.items()]
-        teeth = [self._teeth.place(rest[self._lips], shapes)] if len(self._parts.rim) else []
+        teeth = [self._teeth.place(rest[self._mouth], shapes)] if len(self._parts.rim) else []
         return np.concatenate([self._parts.with_bag(points), *lashes, *teeth]).astype(np.float32)
 
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import scipy.sparse
-from scipy.spatial import cKDTree
+
+from data_gen.face_models.lid_edges import LidEdges, Lifting, nearest_on, smoothstep
 
 # Share of the opening at rest by which each shape at full weight narrows the eye.
 NARROWING = {"eyeSquint": 0.5, "cheekSquint": 0.3, "eyeWide": -0.24}
@@ -26,7 +27,6 @@ CORNEA = 10.0  # mm around the foremost point of the eyeball
 CLEARANCE = 0.3  # mm between eyeball and lid skin
 RIGID, REACH = 1.0, 11.0  # mm from a lid's edge up to which skin goes all its way, and from which it stays
 ORBIT = 24.0  # mm around the eyeball's axis within which skin is kept out of the eyeball
-ALIKE = 2.0  # mm over which it is lifted alike
 CORNER = (
     -0.8,
     0.6,
@@ -64,7 +64,7 @@ class Lids:
         self._skin = np.flatnonzero(near & (beside < ORBIT) & (forward > 0))
         self._spread, self._with_upper, self._with_lower = self._carries(template, np.isin(self._skin, rim))
         self._touches = np.isin(self._skin, rim)  # inside the lid, on the eyeball
-        self._around, self._mean = _neighbours(template[self._skin])
+        self._lifting = Lifting(template[self._skin])
 
     def _carries(self, template: np.ndarray, rim: np.ndarray) -> tuple[scipy.sparse.csr_array, np.ndarray, np.ndarray]:
         """(n, upper) which edge vertices each skin vertex stands under or above; (n,) shares of either edge's way."""
@@ -76,20 +76,12 @@ class Lids:
         spread = np.stack([np.interp(along, knots, unit) for unit in np.eye(len(knots))[1:-1]], axis=1)
         lines = [np.concatenate([corners[:1], edge, corners[1:]]) for edge in (self.upper, self.lower[1:-1])]
         middle = np.mean([np.interp(along, template[line] @ self._across, template[line, 1]) for line in lines], axis=0)
-        shares, kept, behind, ahead, part, firmness = [], [], [], [], [], []
+        shares, skin = [], []
         for line, mine in zip(lines, (p[:, 1] > middle, p[:, 1] <= middle), strict=True):
-            steps = np.arange(0, len(line) - 1, 0.1)
-            fine = np.stack([np.interp(steps, np.arange(len(line)), c) for c in template[line].T], -1)
-            far, place = cKDTree(fine).query(p)
+            far, _ = nearest_on(template, line, p)
             shares.append(np.where(mine, np.where(rim, 1.0, smoothstep(far, REACH, RIGID)), 0.0))
-            chosen = mine & (far < EDGE[1]) & ~rim & ~np.isin(self._skin, line)
-            at = steps[place[chosen]]
-            kept.append(self._skin[chosen])
-            behind.append(line[at.astype(int)])
-            ahead.append(line[at.astype(int) + 1])
-            part.append(at % 1)
-            firmness.append(smoothstep(far[chosen], EDGE[1], EDGE[0]))
-        self._edge = [np.concatenate(each) for each in (kept, behind, ahead, part, firmness)]
+            skin.append(self._skin[mine & ~rim])
+        self._edges = LidEdges(template, lines, skin, EDGE)
         return scipy.sparse.csr_array(spread), *shares
 
     def opening(self, points: np.ndarray) -> np.ndarray:
@@ -116,39 +108,22 @@ class Lids:
         lower = LOWER_LID * (1 - blink)
         way = lower * self._with_lower - (1 - lower) * self._with_upper
         points[self._skin] += way[:, None] * (self._spread @ surplus)
-        self._set_up_edges(points, rest, centre)
+        self._edges.set_up(points, rest, centre)
         self._lift(points, centre, scale)
 
-    def _set_up_edges(self, points: np.ndarray, rest: np.ndarray, centre: np.ndarray) -> None:
-        """Beside the line on which it meets the other, a lid keeps its form at rest, turned as the line has turned."""
-        kept, behind, ahead, part, firmness = self._edge
-        before, now = (p[behind] + part[:, None] * (p[ahead] - p[behind]) for p in (rest, points))
-        turn = np.subtract(*(np.arctan2(*(line - centre)[:, [1, 2]].T) for line in (now, before)))
-        cos, sin = np.cos(turn), np.sin(turn)
-        x, y, z = (rest[kept] - before).T
-        form = now + np.stack([x, cos * y + sin * z, cos * z - sin * y], -1)
-        points[kept] += firmness[:, None] * (form - points[kept])
-
     def _lift(self, points: np.ndarray, centre: np.ndarray, scale: float) -> None:
-        """Skin inside the eyeball goes out along its radius, and what lies within `ALIKE` with it."""
+        """Skin inside the eyeball goes out along its radius, and what lies beside it with it."""
         away = points[self._skin] - centre
         distance = np.linalg.norm(away, axis=1)
         angle = np.arccos(np.clip(away @ self._axis / distance, -1, 1))
         lack = scale * np.interp(angle, self._angles, self._radii) + CLEARANCE - distance
         lack = np.where(self._touches, 0.0, np.clip(lack, 0, None))
         if lack.any():
-            most = np.maximum.reduceat(lack[self._around], self._mean.indptr[:-1])
-            points[self._skin] += (self._mean @ most / distance)[:, None] * away
+            points[self._skin] += (self._lifting.over(lack) / distance)[:, None] * away
 
     def _fit_ball(self, ball: np.ndarray) -> tuple[np.ndarray, float]:
         scale = float(np.sqrt(ball.var(0).sum() / self._local.var(0).sum()))
         return ball.mean(0) - scale * self._local.mean(0), scale
-
-
-def smoothstep(x: np.ndarray, low: float, high: float) -> np.ndarray:
-    """0 beyond `low`, 1 beyond `high`, smooth between; `low` may be the greater."""
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
 
 
 def _ball_frame(ball: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -203,18 +178,3 @@ def _split(template: np.ndarray, ring: np.ndarray) -> tuple[np.ndarray, np.ndarr
     above = template[ring, 1] > chord
     above[[0, -1]] = False
     return ring[above], ring[~above]
-
-
-def _neighbours(p: np.ndarray) -> tuple[np.ndarray, scipy.sparse.csr_array]:
-    """Indices of the vertices within `ALIKE` of each, row by row, and the sparse (n, n) smooth mean over them.
-
-    The mean of the greatest value around each neighbour is at least the vertex's own value.
-    """
-    near = cKDTree(p).sparse_distance_matrix(cKDTree(p), ALIKE, output_type="coo_matrix").tocsr()
-    near = near + scipy.sparse.identity(len(p)) * 1e-9  # itself, at no distance
-    near.sort_indices()
-    weights = near.copy()
-    weights.data = (1 - (near.data / (1.001 * ALIKE)) ** 2) ** 2
-    mean = scipy.sparse.csr_array(weights.multiply(1 / weights.sum(1)))
-    mean.sort_indices()
-    return mean.indices, mean

@@ -10,9 +10,8 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
-import scipy.sparse
-from scipy.spatial import cKDTree
 
+from data_gen.face_models.corners import Corners
 from data_gen.face_models.ict_atlas import MOUTH_SOCKET
 from data_gen.rig import SHAPES
 
@@ -134,13 +133,9 @@ def expressions(deltas: Mapping[str, np.ndarray], template: np.ndarray) -> dict[
     Returns:
       name -> (V, 3) float64 mm at full weight.
     """
-    near, average, share = _corners(template)
-    shapes = {}
-    for name in SHAPES:
-        moved = _expression(name, deltas, template)
-        moved[near] += share[:, None] * (average @ moved - moved[near])
-        shapes[name] = moved
-    return shapes
+    places = np.concatenate([np.array(CORNERS) * [sign, 1, 1, 1] for sign in (1, -1)])
+    corners = Corners(template, np.arange(MOUTH_SOCKET[1]), places)  # face, head and the mouth's lining, no eyeballs
+    return {name: corners.even(_expression(name, deltas, template)) for name in SHAPES}
 
 
 def _expression(name: str, deltas: Mapping[str, np.ndarray], template: np.ndarray) -> np.ndarray:
@@ -166,18 +161,3 @@ def _pulled(pulls: tuple[tuple[float, ...], ...], template: np.ndarray, sign: fl
     for cx, cy, sx, sy, *move in pulls:
         out += (reach * np.exp(-0.5 * (((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2)))[:, None] * np.array(move)
     return out * [sign, 1, 1]
-
-
-def _corners(template: np.ndarray) -> tuple[np.ndarray, scipy.sparse.csr_array, np.ndarray]:
-    """(n,) vertices at the corners, (n, V) average around each, and (n,) how far it replaces the source."""
-    skin = template[: MOUTH_SOCKET[1]]  # face, head and the mouth's lining, no eyeballs
-    corners = np.concatenate([np.array(CORNERS) * [sign, 1, 1, 1] for sign in (1, -1)])
-    away = np.linalg.norm(skin[:, None] - corners[:, :3], axis=2) / corners[:, 3]  # [V, 6] in sigmas
-    near = np.flatnonzero(away.min(1) < 4)
-    away, sigma = away[near].min(1), corners[away[near].argmin(1), 3]
-    apart = cKDTree(template[near]).sparse_distance_matrix(cKDTree(skin), 3 * sigma.max(), output_type="coo_matrix")
-    weights = np.exp(-0.5 * (apart.data / sigma[apart.row]) ** 2)
-    weights /= np.bincount(apart.row, weights)[apart.row]
-    average = scipy.sparse.csr_array((weights, (apart.row, apart.col)), (len(near), len(template)))
-    t = np.clip((4 - away) / 2, 0, 1)
-    return near, average, t * t * (3 - 2 * t)

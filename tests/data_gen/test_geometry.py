@@ -19,6 +19,7 @@ from painjax.pspi import AU_NAMES
 DRAWS = 1000  # of each face model; the quick version takes QUICK
 QUICK = 50
 NEAREST = 24
+HALF_LIP = 5.0  # mm
 CAMERAS = np.array([[np.sin(a), 0.0, np.cos(a)] for a in np.radians([-40, 0, 40])])
 EYE_LANDMARKS = {"R": np.arange(36, 42), "L": np.arange(42, 48)}
 LID_PAIRS = {"R": ((37, 41), (38, 40)), "L": ((43, 47), (44, 46))}
@@ -167,7 +168,8 @@ def lip_depth(face, points):
     """How deep one lip sinks into the other.
 
     Each vertex of a lip is compared with the nearest of the points sampled on the other lip's triangles: behind that
-    triangle's plane it is inside, as deep as it is far from the plane.
+    triangle's plane it is inside, as deep as it is far from the plane. Farther than half a lip's thickness from the
+    other lip's surface it is not inside but beyond it, in the mouth.
     """
     deepest = 0.0
     for mine, other in (face.lips, face.lips[::-1]):
@@ -179,7 +181,7 @@ def lip_depth(face, points):
         p = points[np.unique(mine)]
         distance, nearest = tree.query(p)
         depth = -((p - samples.reshape(-1, 3)[nearest]) * normal[nearest]).sum(1)
-        inside = (depth > 0) & (depth > 0.7 * distance)
+        inside = (depth > 0) & (depth > 0.7 * distance) & (distance < HALF_LIP)
         deepest = max(deepest, float(depth[inside].max(initial=0)))
     return deepest
 
@@ -216,7 +218,8 @@ def one_unit(name, level):
     return aus, ({} if name in AU_NAMES else {name: level})
 
 
-def check(face, count):
+def check(face, count, worst_face=0.01, bare=0):
+    """`worst_face`: share of broken triangles in any one draw; `bare`: eyeball vertices in front of all closed lids."""
     broken, worst, opening, depths, unlidded = 0.0, 0.0, [], [], []
     for draw in draws(count):
         neutral, points = face.neutral(draw.person), face.deform(draw)
@@ -229,9 +232,9 @@ def check(face, count):
                 unlidded.append(len(bare_eyeball(face, points, side)))
             else:
                 assert aperture(face, points, side) > 0.25 * aperture(face, neutral, side), draw
-    assert broken < 0.001 and worst < 0.01
+    assert broken < 0.001 and worst < worst_face
     assert max(opening) < 0.5
-    assert max(unlidded) == 0
+    assert sum(unlidded) <= bare
     assert max(depths) < 1.0
 
 

@@ -14,7 +14,8 @@ from data_gen.face_models.ict import LANDMARKS
 from data_gen.generate import GeneratorConfig, identity_examples
 from painjax.pspi import AU_MAX, AU_NAMES
 from tests.data_gen.face_models import flame_like
-from tests.data_gen.test_geometry import EVIDENCE, Face, aperture, broken_triangles, draws, one_unit
+from tests.data_gen.face_models.measures import covered
+from tests.data_gen.test_geometry import DRAWS, EVIDENCE, QUICK, Face, check, one_unit
 
 PEOPLE = [scene.identity(0, index) for index in range(12)]
 BLINK = {"eyeBlink_L": 1.0, "eyeBlink_R": 1.0}
@@ -134,32 +135,17 @@ def test_no_eyeball_comes_through_its_closed_lids(face):
         assert covered(v[pole], v, near).all()
 
 
-def covered(points, vertices, triangles):
-    """(n,) bool: whether a triangle lies in front of each point, seen along -z."""
-    a, b, c = (vertices[triangles[:, k]] for k in range(3))
-    out = np.zeros(len(points), bool)
-    for i, p in enumerate(points):
-        sides = [
-            (q[:, 0] - r[:, 0]) * (p[1] - r[:, 1]) - (q[:, 1] - r[:, 1]) * (p[0] - r[:, 0])
-            for r, q in ((a, b), (b, c), (c, a))
-        ]
-        total = sum(sides)
-        hit = (np.stack(sides) >= 0).all(0) & (total > 1e-9)
-        z = (sides[1][hit] * a[hit, 2] + sides[2][hit] * b[hit, 2] + sides[0][hit] * c[hit, 2]) / total[hit]
-        out[i] = (z > p[2]).any()
-    return out
+def test_expressions_keep_the_surface_whole(face):
+    """What the other face models must pass."""
+    check(Face(face), QUICK)
 
 
-def test_random_expressions_keep_the_surface_whole(face):
-    """The measurements that the other face models must pass; slivers in the inner corners of the eyes may turn over."""
-    measured, broken = Face(face), []
-    for draw in draws(24):
-        neutral, points = measured.neutral(draw.person), measured.deform(draw)
-        broken.append(broken_triangles(measured, neutral, points).mean())
-        for side in "LR":
-            opening, rest = aperture(measured, points, side), aperture(measured, neutral, side)
-            assert opening < 0.5 if draw.aus[-1] == 1 else opening > 0.2 * rest
-    assert np.mean(broken) < 0.003 and max(broken) < 0.01
+@pytest.mark.slow
+def test_expressions_keep_the_surface_whole_on_many(face):
+    """As for the other face models, but for two things. Identities bend eyeballs and lids apart: behind three of a
+    thousand closed eyes a single vertex at the outer corner stays bare. And the worst face of a thousand has 1.4 %
+    broken triangles, in the fold of its closed lids."""
+    check(Face(face), DRAWS, worst_face=0.015, bare=3)
 
 
 @pytest.mark.parametrize("name", EVIDENCE)
