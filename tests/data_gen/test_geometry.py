@@ -13,13 +13,12 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from data_gen import face_models, rig, scene
-from data_gen.face_models import MATERIALS
+from data_gen.face_models import MATERIALS, correspondence
 from painjax.pspi import AU_NAMES
 
 DRAWS = 1000  # of each face model; the quick version takes QUICK
 QUICK = 50
 NEAREST = 24
-HALF_LIP = 5.0  # mm
 CAMERAS = np.array([[np.sin(a), 0.0, np.cos(a)] for a in np.radians([-40, 0, 40])])
 EYE_LANDMARKS = {"R": np.arange(36, 42), "L": np.arange(42, 48)}
 LID_PAIRS = {"R": ((37, 41), (38, 40)), "L": ((43, 47), (44, 46))}
@@ -167,21 +166,22 @@ def aperture(face, points, side):
 def lip_depth(face, points):
     """How deep one lip sinks into the other.
 
-    Each vertex of a lip is compared with the nearest of the points sampled on the other lip's triangles: behind that
-    triangle's plane it is inside, as deep as it is far from the plane. Farther than half a lip's thickness from the
-    other lip's surface it is not inside but beyond it, in the mouth.
+    Each vertex of a lip is compared with the nearest of the points sampled on the other lip's triangles: behind the
+    surface there it is inside, as deep as it is far from its tangent plane.
     """
     deepest = 0.0
     for mine, other in (face.lips, face.lips[::-1]):
         corners = points[other]
         mix = np.array([[1, 1, 1], [4, 1, 1], [1, 4, 1], [1, 1, 4]], float)
         samples = np.einsum("kc,fci->fki", mix / mix.sum(1, keepdims=True), corners)
-        normal = np.repeat(_normals(points, other), len(mix), axis=0)
+        smooth = correspondence.normals(points, other)[other]  # area-weighted, so that no sliver turns the surface
+        normal = np.einsum("kc,fci->fki", mix, smooth).reshape(-1, 3)
+        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
         tree = cKDTree(samples.reshape(-1, 3))
         p = points[np.unique(mine)]
         distance, nearest = tree.query(p)
         depth = -((p - samples.reshape(-1, 3)[nearest]) * normal[nearest]).sum(1)
-        inside = (depth > 0) & (depth > 0.7 * distance) & (distance < HALF_LIP)
+        inside = (depth > 0) & (depth > 0.7 * distance)
         deepest = max(deepest, float(depth[inside].max(initial=0)))
     return deepest
 
