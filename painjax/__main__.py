@@ -1,5 +1,5 @@
-"""The command `painjax` (also `python -m painjax`): train, evaluate, predict, report, import, export, bench, launch,
-gallery.
+"""The command `painjax` (also `python -m painjax`): train, evaluate, predict, report, import, export, bench, aot,
+launch, gallery.
 
 Subcommands import their module when they run, so that `--help` and a mistyped flag answer at once. A mistake that the
 user can mend is one paragraph on stderr and exit status 2; `--debug` shows where it came from.
@@ -104,7 +104,7 @@ def _read(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
             parser.error(f"put -- before the command to launch: painjax launch local --processes=2 -- {rest[0]} ...")
         if not rest:
             return options, launched
-    overrides = rest if options.name == "train" else []
+    overrides = rest if options.name in ("train", "aot") else []
     unknown = [flag for flag in rest if flag.startswith("-") and not re.match(r"--config\.|-[\d.]", flag)]
     if unknown or (rest and not overrides):
         parser.error(f"unknown argument {(unknown or rest)[0]!r} for {options.name}; see painjax {options.name} --help")
@@ -225,6 +225,19 @@ def bench(options: argparse.Namespace, _: list[str]) -> int:
     return DONE
 
 
+def aot(options: argparse.Namespace, overrides: list[str]) -> int:
+    from painjax.config import load_config
+
+    config = load_config(options.config, overrides)
+    teacher = load_config(options.teacher) if options.teacher else None
+    os.environ["JAX_PLATFORMS"] = "cpu"  # before JAX is loaded: a TPU or GPU of this machine is not for compiling
+    from painjax.aot import report
+
+    found = report.main(options.topology, config, teacher, options.batch_per_device)
+    print(report.json_of(found) if options.json else report.text_of(found))
+    return DONE if found["fits"] else SOME_FAILED
+
+
 def launch(options: argparse.Namespace, command: list[str]) -> int:
     from painjax.launch import local
 
@@ -247,7 +260,7 @@ def doctor(options: argparse.Namespace, _: list[str]) -> int:
 
 COMMANDS = {
     function.__name__.rstrip("_"): function
-    for function in (train, evaluate, predict, report, import_, export, bench, launch, doctor)
+    for function in (train, evaluate, predict, report, import_, export, bench, aot, launch, doctor)
 }
 
 

@@ -146,6 +146,19 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help=one_object)
 
     sub = command(
+        "aot",
+        "Compile the train step for a TPU slice, without one: memory, collectives, estimated time and scaling.",
+        "painjax aot --topology=v5e:16x16 --config=configs/student_vitl.py --batch_per_device=128",
+    )
+    sub.add_argument("--topology", required=True, metavar="NAME", help="v5e:4x4, or by its number of chips: v5e-16")
+    sub.add_argument("--config", required=True, metavar="FILE", help="experiment; --config.key=value changes a setting")
+    sub.add_argument("--teacher", metavar="FILE", help="its teacher's (default: a teacher with the student's sizes)")
+    sub.add_argument(
+        "--batch_per_device", type=int, metavar="B", help="examples per chip (default: config.batch_size over all)"
+    )
+    sub.add_argument("--json", action="store_true", help=one_object)
+
+    sub = command(
         "launch",
         "Run train or evaluate in several processes of this machine, as on several hosts.",
         "painjax launch local --processes=2 -- train --config=configs/teacher.py --workdir=runs/teacher",

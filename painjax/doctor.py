@@ -30,6 +30,7 @@ EXTRAS = {
     "bench": ("peft", "compare with PyTorch"),
     "tensorboard": ("tensorboardX", "log to TensorBoard"),
     "wandb": ("wandb", "log to Weights & Biases"),
+    "tpu-aot": ("libtpu", "compile training for TPUs"),
 }
 CORE = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy")
 

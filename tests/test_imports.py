@@ -67,7 +67,7 @@ LAYERS = [
     {"predictor"},
     {"train", "predict", "report_plots", "model_card", "serving"},
     {"report", "stablehlo", "onnx_export", "huggingface_export"},
-    {"export", "bench"},
+    {"export", "bench", "aot"},
     {"console", "doctor", "launch", "generator"},
     {"__main__"},
 ]

@@ -1,0 +1,84 @@
+"""The train step of an experiment, compiled for devices that are only described."""
+
+import dataclasses
+import re
+import time
+from collections.abc import Mapping
+
+import jax
+from ml_collections import ConfigDict
+
+from painjax import flops, sharding
+from painjax.aot.topology import Topology
+from painjax.data.outline import batch_outline
+from painjax.state import make_train_step, state_outline
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@dataclasses.dataclass(frozen=True)
+class CompiledStep:
+    """What the compiler says of a step.
+
+    mesh: its axes. flops: of the matrix products of one step, on all devices together, counted in what JAX traces.
+    memory: bytes on each device: 'arguments', 'temporary', 'output', 'alias' (output in the place of arguments) and
+    'peak'; of a program that does not fit, as far as the compiler says. fits: whether it fits the chip's memory.
+    text: the program, None where it does not fit or `no_text` says why not. seconds: to trace, lower and compile.
+    """
+
+    mesh: Mapping[str, int]
+    flops: int
+    memory: Mapping[str, int]
+    fits: bool
+    text: str | None
+    no_text: str
+    seconds: float
+
+
+def compile_step(config: ConfigDict, teacher_config: ConfigDict | None, topology: Topology) -> CompiledStep:
+    """Compiles what `painjax train` would run on the slice.
+
+    Raises:
+      UserError: if mesh, batch or a parameter do not fit the slice.
+    """
+    start = time.monotonic()
+    mesh = sharding.create_mesh(config.mesh.to_dict(), topology.devices)
+    sharding.check_batch_size(config.batch_size, mesh, config.accumulate)
+    state, optimizer = state_outline(config, mesh, teacher_config)
+    train_step = make_train_step(config, optimizer, jax.tree.map(lambda x: x.sharding, state), mesh)
+    batch = batch_outline(config)
+    products = flops.count(train_step, state, batch)
+    lowered = train_step.lower(state, batch)
+
+    memory, fits, text, why = {}, False, None, ""
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        memory, why = _memory_wanted(error), "it does not fit"
+    else:
+        memory = _memory(compiled)
+        fits = memory["peak"] <= topology.chip.hbm_bytes
+        try:
+            text = compiled.as_text()
+        except jax.errors.JaxRuntimeError as error:  # of some large programs libtpu cannot print the text
+            why = str(error).splitlines()[0]
+    return CompiledStep(dict(mesh.shape), products, memory, fits, text, why, time.monotonic() - start)
+
+
+def _memory(compiled: jax.stages.Compiled) -> dict[str, int]:
+    found = compiled.memory_analysis()
+    parts = {
+        "arguments": found.argument_size_in_bytes,
+        "temporary": found.temp_size_in_bytes,
+        "output": found.output_size_in_bytes,
+        "alias": found.alias_size_in_bytes,
+    }
+    return parts | {"peak": parts["arguments"] + parts["temporary"] + parts["output"] - parts["alias"]}
+
+
+def _memory_wanted(error: jax.errors.JaxRuntimeError) -> dict[str, int]:
+    """The peak that the compiler names when it gives up: 'Used 26.28G of 15.75G hbm'."""
+    found = re.search(r"Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm", str(error))
+    if found is None:
+        raise error
+    return {"peak": int(float(found.group(1)) * _UNITS[found.group(2)])}

@@ -1,0 +1,47 @@
+"""An experiment made ready to be compiled: neither pretrained weights nor a trained teacher are needed for shapes."""
+
+from ml_collections import ConfigDict
+
+from painjax import pretrained
+from painjax.errors import UserError
+from painjax.settings import check_settings
+
+
+def complete(config: ConfigDict) -> ConfigDict:
+    """The experiment with every setting decided. `config.pretrained` is read only if it is given.
+
+    Raises:
+      UserError: if sizes are left to pretrained weights that are not given, or settings are not fit for training.
+    """
+    config = pretrained.complete(config, pretrained.read(config.pretrained) if config.get("pretrained") else None)
+    checked = config.copy_and_resolve_references()
+    checked.pretrained = config.get("pretrained") or "any weights of these sizes"  # else LoRA would be refused
+    check_settings(checked)
+    return config
+
+
+def teacher_of(config: ConfigDict, given: ConfigDict | None) -> ConfigDict | None:
+    """The teacher's experiment: the one given, or one with the student's own sizes that sees heatmaps; None for an
+    experiment without a teacher.
+
+    Raises:
+      UserError: if the student cannot learn from it.
+    """
+    if "teacher" not in config:
+        return None
+    teacher = config.copy_and_resolve_references() if given is None else complete(given)
+    if given is None:
+        teacher.data.input = "heatmap"
+        teacher.model.update({"in_channels": 1, "neutral": "none", "lora_rank": 0, "project_width": 0})
+    wrong = []
+    if teacher.data.input != "heatmap":
+        wrong.append(f"takes data.input {teacher.data.input!r} and not 'heatmap'")
+    for field in ("image_size", "patch_size"):
+        if teacher.model[field] != config.model[field]:
+            wrong.append(f"has model.{field} {teacher.model[field]}, the student {config.model[field]}")
+    if config.loss.get("features") and teacher.model.width != config.model.project_width:
+        wrong.append(f"has model.width {teacher.model.width}, the student project_width {config.model.project_width}")
+    if wrong:
+        which = "The teacher of --teacher" if given is not None else "A teacher of the student's own sizes"
+        raise UserError(f"{which} {'; '.join(wrong)}. Name the configuration of one that fits: --teacher=FILE.")
+    return teacher
