@@ -233,7 +233,10 @@ def aot(options: argparse.Namespace, overrides: list[str]) -> int:
     os.environ["JAX_PLATFORMS"] = "cpu"  # before JAX is loaded: a TPU or GPU of this machine is not for compiling
     from painjax.aot import report
 
-    found = report.main(options.topology, config, teacher, options.batch_per_device)
+    per_device = options.batch_per_device
+    if per_device is None and not any(flag.startswith("--config.batch_size") for flag in overrides):
+        per_device = report.BATCH_PER_DEVICE
+    found = report.main(options.topology, config, teacher, per_device)
     print(report.json_of(found) if options.json else report.text_of(found))
     return DONE if found["fits"] else SOME_FAILED
 

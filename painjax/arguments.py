@@ -148,14 +148,15 @@ def parser() -> argparse.ArgumentParser:
     sub = command(
         "aot",
         "Compile the train step for a TPU slice, without one: memory, collectives, estimated time and scaling.",
-        "painjax aot --topology=v5e:16x16 --config=configs/student_vitl.py --batch_per_device=128",
+        "painjax aot --topology=v5e:16x16 --config=configs/student_vitl.py",
     )
     sub.add_argument("--topology", required=True, metavar="NAME", help="v5e:4x4, or by its number of chips: v5e-16")
     sub.add_argument("--config", required=True, metavar="FILE", help="experiment; --config.key=value changes a setting")
     sub.add_argument("--teacher", metavar="FILE", help="its teacher's (default: a teacher with the student's sizes)")
     sub.add_argument(
-        "--batch_per_device", type=int, metavar="B", help="examples per chip (default: config.batch_size over all)"
-    )
+        "--batch_per_device", type=int, metavar="B",
+        help="examples per chip (default: 128, or those of --config.batch_size where it is given)",
+    )  # fmt: skip
     sub.add_argument("--json", action="store_true", help=one_object)
 
     sub = command(

@@ -5,6 +5,7 @@ which mesh axis each one is split over. Nothing falls back to replication silent
 its mesh axis does not divide, is an error.
 """
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -148,6 +149,22 @@ def split_batch(batch: Mapping[str, jax.Array], parts: int) -> dict[str, jax.Arr
         return jax.lax.with_sharding_constraint(x, PartitionSpec(None, *BATCH_SPEC))
 
     return {name: split(x) for name, x in batch.items()}
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def gather_weight(weight: jax.Array, axes: Sequence[str | None]) -> jax.Array:
+    """`weight`, whole along what 'fsdp' splits; does nothing where no mesh is set.
+
+    For products of few rows, where XLA would sooner move the rows to the parts of the weight: an all-to-all. The
+    gradient is left as it comes, so that it is summed into its parts.
+    """
+    if jax.sharding.get_abstract_mesh().empty:
+        return weight
+    split = (LOGICAL_RULES.get(axis) if axis else None for axis in axes)
+    return jax.lax.with_sharding_constraint(weight, PartitionSpec(*(None if x == "fsdp" else x for x in split)))
+
+
+gather_weight.defvjp(lambda weight, axes: (gather_weight(weight, axes), None), lambda axes, _, gradient: (gradient,))
 
 
 def constrain_batch(x: jax.Array) -> jax.Array:

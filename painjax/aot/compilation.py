@@ -1,11 +1,15 @@
 """The train step of an experiment, compiled for devices that are only described."""
 
 import dataclasses
+import math
 import re
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from painjax import flops, sharding
@@ -54,7 +58,7 @@ def compile_step(config: ConfigDict, teacher_config: ConfigDict | None, topology
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        memory, why = _memory_wanted(error), "it does not fit"
+        memory, why = _memory_wanted(error, _bytes_on_a_device((state, batch), mesh)), "it does not fit"
     else:
         memory = _memory(compiled)
         fits = memory["peak"] <= topology.chip.hbm_bytes
@@ -76,9 +80,23 @@ def _memory(compiled: jax.stages.Compiled) -> dict[str, int]:
     return parts | {"peak": parts["arguments"] + parts["temporary"] + parts["output"] - parts["alias"]}
 
 
-def _memory_wanted(error: jax.errors.JaxRuntimeError) -> dict[str, int]:
-    """The peak that the compiler names when it gives up: 'Used 26.28G of 15.75G hbm'."""
-    found = re.search(r"Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm", str(error))
+def _memory_wanted(error: jax.errors.JaxRuntimeError, arguments: int) -> dict[str, int]:
+    """What the compiler names when it gives up: 'required for HLO temporaries (23.84G) exceeds available HBM (15.75G)',
+    beside the arguments."""
+    found = re.search(r"\(([\d.]+)([KMGT]?)\) exceeds available HBM", str(error))
     if found is None:
         raise error
-    return {"peak": int(float(found.group(1)) * _UNITS[found.group(2)])}
+    temporary = int(float(found.group(1)) * _UNITS[found.group(2)])
+    return {"arguments": arguments, "temporary": temporary, "peak": arguments + temporary}
+
+
+def _bytes_on_a_device(arguments: Any, mesh: Mesh) -> int:
+    """Of the arrays of a step; those of a batch, which have no sharding yet, are split over their rows."""
+    rows = sharding.batch_sharding(mesh)
+
+    def size(x: jax.ShapeDtypeStruct) -> int:
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return 8 * x.size
+        return math.prod((x.sharding or rows).shard_shape(x.shape)) * x.dtype.itemsize
+
+    return sum(map(size, jax.tree.leaves(arguments)))

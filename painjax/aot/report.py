@@ -11,6 +11,8 @@ from painjax.aot import collectives, experiment, program, roofline, traffic
 from painjax.aot.compilation import CompiledStep, compile_step
 from painjax.aot.topology import SHAPES, Topology, canonical, chips, describe
 
+BATCH_PER_DEVICE = 128  # examples, of which a ViT-L with its reference takes a third of the smallest chip's memory
+
 
 def main(
     topology: str, config: ConfigDict, teacher: ConfigDict | None = None, batch_per_device: int | None = None

@@ -17,6 +17,7 @@ from painjax.models.dropout import Dropout
 from painjax.models.linear import INIT_STDDEV, Linear, gelu, layer_norm, named
 from painjax.models.position import rotate
 from painjax.pspi import AU_NAMES, PSPI_MAX, PSPI_THRESHOLDS
+from painjax.sharding import gather_weight
 
 AU_START = -0.85  # logit of 0.3 of its range: intensities drawn for an even PSPI average about this
 HEATMAP_START = -2.0  # logit: most pixels of a heatmap are still
@@ -37,7 +38,7 @@ class PSPIHead(nnx.Module):
             return Linear(d, outputs, ("mlp", None), stddev=INIT_STDDEV, config=config, rngs=rngs)
 
         self.norm = layer_norm(2 * d, config=config, rngs=rngs)
-        self.hidden = Linear(2 * d, d, ("embed", "mlp"), config=config, rngs=rngs)
+        self.hidden = Linear(2 * d, d, ("embed", "mlp"), few_rows=True, config=config, rngs=rngs)
         self.dropout = Dropout(config.dropout, rngs=rngs)
         self.score = readout(1)
         self.threshold_steps = readout(len(PSPI_THRESHOLDS))
@@ -71,7 +72,7 @@ class AUHead(nnx.Module):
         self.norm = layer_norm(d, config=config, rngs=rngs)
         self.key = Linear(d, d, ("embed", "heads"), config=config, rngs=rngs)
         self.value = Linear(d, d, ("embed", "heads"), config=config, rngs=rngs)
-        self.hidden = Linear(d, d, ("heads", "embed"), config=config, rngs=rngs)
+        self.hidden = Linear(d, d, ("heads", "embed"), few_rows=True, config=config, rngs=rngs)
         self.dropout = Dropout(config.dropout, rngs=rngs)
         # One direction per unit: a shared output layer would make the units compete for it.
         self.readout = nnx.Param(
@@ -81,12 +82,13 @@ class AUHead(nnx.Module):
 
     def __call__(self, patches: Float[Array, "B P D"]) -> tuple[Float[Array, "B A"], Float[Array, "B A P"]]:
         x = self.norm(patches)
-        queries = self.queries[...].astype(x.dtype)  # [A, D]
+        queries = gather_weight(self.queries[...].astype(x.dtype), (None, "embed"))  # [A, D]
         scores = jnp.einsum("ad,bpd->bap", queries, self.key(x), preferred_element_type=jnp.float32)
         attention = jax.nn.softmax(scores / jnp.sqrt(x.shape[-1]))  # [B, A, P]
         gathered = jnp.einsum("bap,bpd->bad", attention.astype(x.dtype), self.value(x))  # [B, A, D]
         y = self.dropout(gelu(self.hidden(gathered)))  # [B, A, D]
-        logits = jnp.einsum("bad,ad->ba", y.astype(jnp.float32), self.readout[...])  # [B, A]
+        readout = gather_weight(self.readout[...], (None, "embed"))  # [A, D]
+        logits = jnp.einsum("bad,ad->ba", y.astype(jnp.float32), readout)  # [B, A]
         return logits + self.bias[...][None, :], attention
 
 
