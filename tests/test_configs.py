@@ -31,6 +31,11 @@ def get_config(name, variant=""):
     return importlib.import_module(f"configs.{name}").get_config(variant)
 
 
+def needs_weights(config):
+    """Whether the experiment starts from weights, which may decide its sizes."""
+    return config.model.width is None or bool(config.model.lora_rank)
+
+
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """For a configuration that starts from weights, a small model folder of the kind that it starts from."""
@@ -40,7 +45,7 @@ def weights(tmp_path_factory):
     official = tiny_vitpain.write(folder / "official", **tiny_vitpain.OFFICIAL)
 
     def fitting(config):
-        if config.model.width is not None:
+        if not needs_weights(config):
             return ""
         if config.model.neutral is not None:
             return str(encoder)
@@ -52,8 +57,8 @@ def weights(tmp_path_factory):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_experiment_builds(name, weights):
     config = get_config(name)
-    if folder := weights(config):
-        config = pretrained.complete(config, pretrained.read(folder))
+    if config.model.width is None:
+        config = pretrained.complete(config, pretrained.read(weights(config)))
     ViTPainConfig(**config.model)
     assert config.steps > config.optim.warmup_steps
     with pytest.raises(ValueError, match="Unknown variant 'tset'"):
@@ -72,7 +77,7 @@ def test_every_experiment_says_how_to_start_it_with_commands_that_parse(name, mo
     assert options.config == f"configs/{name}.py" and options.workdir.startswith("runs/") and not others
     config = load_config(options.config, overrides)
     assert bool(config.get("teacher")) == ("teacher" in config)  # what must be given is
-    assert bool(config.pretrained) == (config.model.width is None)
+    assert bool(config.pretrained) == needs_weights(config)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -13,7 +13,7 @@ from painjax.state import make_train_step, state_outline
 
 pytestmark = pytest.mark.slow  # each mesh compiles the whole step
 
-MESHES = [{"data": 2, "fsdp": 4}, {"data": 2, "fsdp": 2, "model": 2}]
+MESHES = [{"data": 8, "fsdp": 1}, {"data": 2, "fsdp": 4}]
 
 
 @pytest.fixture(scope="module", params=MESHES, ids=str)
