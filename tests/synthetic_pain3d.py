@@ -98,9 +98,10 @@ with tfds.core.registered.skip_registration():  # the real builder has the name
                 yield f"{split}_{i:04d}", pictures | labels
 
 
-def build(data_dir: str | os.PathLike, size: int = 32, **counts: int) -> Path:
-    """Writes the data set under `data_dir` (which is returned), with other sizes than the defaults where given."""
+def build(data_dir: str | os.PathLike, size: int = 32, shards: int | None = None, **counts: int) -> Path:
+    """Writes the data set under `data_dir` (which is returned), with other sizes than the defaults where given; each
+    split in so many `shards`."""
     Pain3d.SIZE, Pain3d.COUNTS = size, {"train": 40, "validation": 12, "test": 10} | counts
     builder = Pain3d(data_dir=os.fspath(data_dir), config="quick", file_format="array_record")
-    builder.download_and_prepare()
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=shards))
     return Path(data_dir)
