@@ -97,22 +97,40 @@ def from_ict(ict, head):
     return lambda weights: align.inverse().turn(transfer(ict.average(weights)))
 
 
+# Landmarks that one model moves in an action unit by more than twice as much as the other does: the inner rim of the
+# upper lip, which AU9 draws along on the procedural head and hardly on ICT's, and the head of one brow, by 2.01.
+UNLIKE = {"AU9": {21, 61, 62, 63}}
+
+
 @pytest.mark.parametrize("au", AU_NAMES)
 def test_action_units_from_ict_are_those_of_the_procedural_head(au, face, head, from_ict):
-    """Two models made independently: where one moves noticeably, the transferred motion goes the same way."""
+    """Two models made independently, landmark by landmark: one that moves noticeably goes the same way, one that moves
+    at least half as far as the farthest goes as far within a factor of two.
+
+    Landmarks that move less, at the rim of a muscle's reach, go 0.39 to 2.7 times as far: there the models' makers
+    drew the rim elsewhere. Over all skin the lengths agree as a whole.
+    """
     got = from_ict(full(au))
     own = np.mean([face.deform(p, full(au)).astype(np.float64) - face.neutral(p) for p in PEOPLE], axis=0)
-    landmarks, skin = face.topology.landmarks, np.unique(head.skin)
-    for points in (landmarks, skin):
-        length = np.linalg.norm(own[points], axis=1)
-        moving = points[length > max(NOTICEABLE, 0.25 * length.max())]
-        if len(moving) == 0:
-            assert au == "AU6"  # the cheek, where the markup has no point
-            continue
-        a, b = own[moving], got[moving]
-        cosine = (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
-        assert np.average(cosine, weights=np.linalg.norm(a, axis=1)) > 0.8
-        assert 0.5 < np.linalg.norm(b) / np.linalg.norm(a) < 2.0
+    marks = face.topology.landmarks
+    length, cosine, ratio = compared(own[marks], got[marks])
+    moving = length > max(NOTICEABLE, 0.25 * length.max())
+    assert moving.sum() >= 4 and cosine[moving].min() > 0.8
+    strong = moving & (length > 0.5 * length.max())
+    assert set(np.flatnonzero(strong & ((ratio < 0.5) | (ratio > 2.0)))) <= UNLIKE.get(au, set())
+    assert ratio[moving].min() > 0.35 and ratio[moving].max() < 2.8
+
+    skin = np.unique(head.skin)
+    length, cosine, _ = compared(own[skin], got[skin])
+    moving = length > max(NOTICEABLE, 0.25 * length.max())
+    assert np.average(cosine[moving], weights=length[moving]) > 0.8
+    assert 0.5 < np.linalg.norm(got[skin][moving]) / np.linalg.norm(own[skin][moving]) < 2.0
+
+
+def compared(own, got):
+    """(n, 3) motions, mm -> (n,) lengths of the first, cosines between the two, and lengths of the second in those."""
+    length, other = (np.maximum(np.linalg.norm(motion, axis=1), 1e-9) for motion in (own, got))
+    return length, (own * got).sum(1) / (length * other), other / length
 
 
 def test_sides_stay_sides(face, from_ict):
