@@ -8,6 +8,7 @@ import functools
 import numpy as np
 from PIL import Image, ImageFilter
 
+from data_gen import srgb
 from data_gen.scene import Lens
 
 MIDDLE_GREY = 0.18  # linear; where `Lens.noise` is measured
@@ -66,10 +67,5 @@ def _encoded(light: np.ndarray) -> np.ndarray:
     return np.take(_CURVE, index.astype(np.uint16), mode="clip")
 
 
-def _srgb(linear: np.ndarray) -> np.ndarray:
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
-
-
-_SHADES = np.arange(256) / 255
-_LINEAR = np.where(_SHADES <= 0.04045, _SHADES / 12.92, ((_SHADES + 0.055) / 1.055) ** 2.4).astype(np.float32)
-_CURVE = np.round(255 * _srgb(np.linspace(0, 1, 4096) ** 2)).astype(np.uint8)  # spaced evenly in the square root
+_LINEAR = srgb.decoded(np.arange(256) / 255).astype(np.float32)
+_CURVE = np.round(255 * srgb.encoded(np.linspace(0, 1, 4096) ** 2)).astype(np.uint8)  # evenly in the square root

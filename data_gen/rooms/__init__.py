@@ -10,6 +10,7 @@ import numpy as np
 import scipy.fft
 import scipy.ndimage
 
+from data_gen import srgb
 from data_gen.lighting import LUMINANCE, color_of
 from data_gen.rooms import indoors, outdoors
 from data_gen.rooms.stage import AZIMUTH, DENSITY, ELEVATION, Stage
@@ -94,4 +95,4 @@ def _developed(linear: np.ndarray) -> np.ndarray:
     """The curve of `film.FILM`, for a picture that no shader draws."""
     above = np.maximum(linear - 0.6, 0)
     linear = np.minimum(np.maximum(linear, 0), 0.6) + 0.4 * (1 - np.exp(-above / 0.4))
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-5) ** (1 / 2.4) - 0.055)
+    return srgb.encoded(linear)

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from data_gen import srgb
 from data_gen.textures.atlas import Atlas
 from data_gen.textures.folds import FOLDS, Patch
 from data_gen.textures.noise import smoothstep
@@ -83,10 +84,4 @@ def _signed(slope: np.ndarray) -> np.ndarray:
     return (np.clip(slope, -1, 1) * np.float32(127.5) + np.float32(128)).astype(np.uint8)
 
 
-def _srgb_table() -> np.ndarray:
-    linear = (np.arange(SRGB_STEPS) / (SRGB_STEPS - 1)) ** 2
-    curve = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
-    return np.round(255 * curve).astype(np.uint8)
-
-
-_SRGB = _srgb_table()
+_SRGB = np.round(255 * srgb.encoded((np.arange(SRGB_STEPS) / (SRGB_STEPS - 1)) ** 2)).astype(np.uint8)
