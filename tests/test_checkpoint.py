@@ -131,6 +131,9 @@ def test_the_order_is_that_of_steps_whatever_the_clock_says(state, tmp_path):
         assert checkpoints.latest_step() == 10 and int(checkpoints.restore(state)[0].step) == 10
 
 
+# Orbax's other threads complain of the same disk, when and how they like.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_disk_that_takes_no_more_is_one_sentence_and_the_last_good_one_stays(state, tmp_path):
     save(tmp_path, state, [1])
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -175,7 +178,7 @@ def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(state, tmp_path, d
         for file in last.rglob("_METADATA"):
             file.unlink()
     elif damage == "one file":
-        max((last / "progress").rglob("*"), key=lambda file: file.is_file() and file.stat().st_size).unlink()
+        max((last / "progress/d").iterdir(), key=lambda file: file.stat().st_size).unlink()
     elif damage == "nothing":
         shutil.rmtree(last)
         last.mkdir()

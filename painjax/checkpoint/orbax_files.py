@@ -59,7 +59,7 @@ def read(checkpoint: Path, like: Mapping[str, Any]) -> dict[str, Any]:
 def manager(workdir: str | os.PathLike, kept: Callable[[Sequence[int]], set[int]]) -> ocp.CheckpointManager:
     """Writes checkpoints in the background, each whole or not at all; of the steps that there are, it removes all but
     `kept(steps)`."""
-    return ocp.CheckpointManager(
+    return _Manager(
         Path(os.path.abspath(workdir)) / FOLDER,
         options=ocp.CheckpointManagerOptions(create=True, preservation_policy=_Keep(kept)),
         item_handlers={"params": _arrays(), "progress": _arrays(), "position": _json()},
@@ -74,6 +74,14 @@ def write(manager: ocp.CheckpointManager, step: int, *, params: Any, progress: A
         position=ocp.args.JsonSave(position),
     )
     manager.save(step, args=arguments, force=True)
+
+
+class _Manager(ocp.CheckpointManager):
+    """Leaves the question for preemption, whose count all processes must share, to the training: Orbax would ask it of
+    the first process only, in a thread, to measure something."""
+
+    def reached_preemption(self, step: int) -> bool:
+        return False
 
 
 class _Keep:

@@ -50,10 +50,10 @@ class Checkpoints:
                 self._wait()
             self._manager.close()
         except orbax_files.WRITING:
-            if not failed:
+            if not failed:  # else what ended the training is the news
                 raise
-            pass  # what ended the training counts
         finally:
+            self._remove_unfinished()  # so that a full disk has room again
             if self._previous_handler is not None:
                 signal.signal(signal.SIGTERM, self._previous_handler)
 
@@ -160,7 +160,6 @@ class Checkpoints:
             self._wait()
 
     def _not_saved(self, error: Exception) -> UserError:
-        self._remove_unfinished()  # so that a full disk has room again
         good = max(orbax_files.checkpoints(self._workdir), default=None)
         kept = "There is no earlier checkpoint" if good is None else f"The one of step {good} is kept"
         number = re.search(r"os_error_code='(\d+)'", str(error))  # behind long paths
