@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags, logging
 
@@ -105,6 +106,11 @@ def _read(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         if not rest:
             return options, launched
     overrides = rest if options.name in ("train", "aot") else []
+    if options.name == "train" and not options.dry_run:
+        if options.workdir is None:
+            parser.error("train needs --workdir=W, the folder of the training run; only --dry_run does without")
+        if options.devices is not None:
+            parser.error("--devices is for --dry_run; a training takes the devices that there are")
     unknown = [flag for flag in rest if flag.startswith("-") and not re.match(r"--config\.|-[\d.]", flag)]
     if unknown or (rest and not overrides):
         parser.error(f"unknown argument {(unknown or rest)[0]!r} for {options.name}; see painjax {options.name} --help")
@@ -120,6 +126,8 @@ def train(options: argparse.Namespace, overrides: list[str]) -> int:
 
         print(check_host(config))
         return DONE
+    if options.dry_run:
+        return _dry_run(config, options.devices)
     _join(options)
     from painjax import train as training
 
@@ -129,6 +137,17 @@ def train(options: argparse.Namespace, overrides: list[str]) -> int:
         print(stopped, file=sys.stderr)
         return STOPPED
     print(f"Trained {step} steps. Next: painjax evaluate --workdir={options.workdir} --split=test")
+    return DONE
+
+
+def _dry_run(config: Any, devices: int | None) -> int:
+    if devices is not None:
+        from painjax.launch.devices import device_variables
+
+        os.environ.update(device_variables(1, devices, os.environ | {"JAX_PLATFORMS": "cpu"})[0])
+    from painjax import dry_run
+
+    print(console.dry_run_text(dry_run.main(config)))
     return DONE
 
 
@@ -209,6 +228,8 @@ def export(options: argparse.Namespace, _: list[str]) -> int:
 
 
 def bench(options: argparse.Namespace, _: list[str]) -> int:
+    if options.what == "host":
+        return _bench_host(options)
     from painjax.bench import infer, train
 
     result = {"infer": infer, "train": train}[options.what].main(
@@ -222,6 +243,17 @@ def bench(options: argparse.Namespace, _: list[str]) -> int:
         rounds=options.rounds,
     )
     print(json.dumps(result, allow_nan=False) if options.json else console.bench_text(result))
+    return DONE
+
+
+def _bench_host(options: argparse.Namespace) -> int:
+    from painjax.config import load_config
+
+    config = load_config(options.config, [])
+    from painjax.bench import host
+
+    result = host.main(config)
+    print(json.dumps(result, allow_nan=False) if options.json else console.bench_host_text(result))
     return DONE
 
 

@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
         "Train an experiment; go on from its last checkpoint if there is one.",
         "painjax train --config=configs/student.py --config.teacher=runs/teacher --workdir=runs/student",
     )
-    sub.add_argument("--workdir", type=_folder, required=True, metavar="W", help=workdir)
+    sub.add_argument("--workdir", type=_folder, metavar="W", help=f"{workdir}; needed but for --dry_run")
     sub.add_argument("--config", required=True, metavar="FILE", help="experiment; --config.key=value changes a setting")
     sub.add_argument(
         "--accept_changes", action="store_true",
@@ -50,6 +50,11 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     sub.add_argument("--distributed", action="store_true", help=distributed)
     sub.add_argument("--check", action="store_true", help="only say whether this host has the data set and weights")
+    sub.add_argument(
+        "--dry_run", action="store_true",
+        help="only print parameters, memory and operations of a step, and where every parameter lies",
+    )  # fmt: skip
+    sub.add_argument("--devices", type=int, metavar="N", help="with --dry_run: as if there were so many")
 
     sub = command(
         "evaluate",
@@ -128,9 +133,14 @@ def parser() -> argparse.ArgumentParser:
         "painjax bench infer --size=s --image_size=224 --batch_size=8",
     )
     sub.add_argument(
-        "what", choices=("infer", "train"),
-        help="predicting, or whole training steps; `painjax bench generate` measures the generator and has options of "
+        "what", choices=("infer", "train", "host"),
+        help="predicting, or whole training steps; host: what the host does for a step, at the structure of --config, "
+        "without PyTorch; `painjax bench generate` measures the generator and has options of "
         "its own",
+    )  # fmt: skip
+    sub.add_argument(
+        "--config", default="configs/student_vitl.py", metavar="FILE",
+        help="of host: the experiment (default: configs/student_vitl.py)",
     )  # fmt: skip
     sub.add_argument("--size", default="s", help="of the encoder: ti, s, b, l, ... (default: s)")
     sub.add_argument("--image_size", type=int, default=224, metavar="S", help="side in pixels (default: 224)")

@@ -82,6 +82,66 @@ def bench_text(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def bench_host_text(result: dict[str, Any]) -> str:
+    """Of `painjax bench host`."""
+    parts = (("rows to the devices", "put_batch_ms"), ("call of the step", "dispatch_ms"), ("look at it", "guard_ms"))
+    lines = [f"{name:24}{result[key]:8.3f} ms" for name, key in parts]
+    lines.append(f"{'host, each step':24}{result['host_ms']:8.3f} ms  ({result['host_cpu_ms']:.3f} of it running)")
+    lines.append(f"{'then the device':24}{result['wait_ms']:8.3f} ms, at a width that computes next to nothing")
+    lines.append(f"{result['depth']} layers, {result['arrays']} arrays; load {result['load_average']:.1f} at the start")
+    return "\n".join(lines)
+
+
+def dry_run_text(found: dict[str, Any]) -> str:
+    """Of `painjax train --dry_run`: every parameter's place, then what the step needs."""
+    rows = [("parameter", "shape", "dtype", "logical axes", "split over", "on each device")]
+    for array in found["arrays"]:
+        axes = [", ".join(axis or "-" for axis in array[kind]) for kind in ("logical", "spec")]
+        shape = " x ".join(map(str, array["shape"]))
+        rows.append((array["path"], shape, array["dtype"], *axes, _size(array["bytes"])))
+    lines = [*_columns(rows), ""]
+    rows = [("parameters", "trained", "frozen")]
+    rows += [(row["part"], f"{row['trained']:,}", f"{row['frozen']:,}") for row in found["parameters"]]
+    totals = [sum(row[kind] for row in found["parameters"]) for kind in ("trained", "frozen")]
+    lines += [*_columns([*rows, ("all", *(f"{total:,}" for total in totals))]), ""]
+    rows = [("optimizer group", "times the rate", "parameters")]
+    rows += [(row["group"], f"{row['rate']:g}", f"{row['parameters']:,}") for row in found["optimizer_groups"]]
+    lines += [*_columns(rows), ""]
+    memory = dict(found["memory"])
+    compiled = memory.pop("compiled")
+    rows = [("memory of each device", "")] + [(name, _size(size)) for name, size in memory.items()]
+    rows += [(f"the compiled step: {name}", _size(size)) for name, size in compiled.items()]
+    mesh = ", ".join(f"{axis} {size}" for axis, size in found["mesh"].items())
+    step, model = found["flops"]["step"], found["flops"]["model"]
+    lines += [
+        *_columns(rows),
+        "",
+        f"{found['devices']} x {found['device']}: {mesh}; batch of {found['batch_size']}",
+        f"{step / 1e12:.4g} TFLOP per step, {step / found['devices'] / 1e12:.4g} on each device; {model / 1e12:.4g} "
+        "without augmentation and recomputation",
+    ]
+    return "\n".join(lines + [f"Assumed: {sentence}" for sentence in found["assumed"]])
+
+
+def _columns(rows: list[tuple[str, ...]]) -> list[str]:
+    """Lines of aligned columns, the first one to the left; the first row is the heading."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *rest in rows:
+        cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _size(count: int) -> str:
+    """Bytes, as people write them."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.4g} {unit}"
+        count /= 1024
+    return f"{count:.4g} GiB"
+
+
 def doctor_text(checks: list[Any]) -> str:
     """Of `painjax doctor`: a line per check, the way to mend it below."""
     width = max(len(check.name) for check in checks)

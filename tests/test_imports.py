@@ -67,8 +67,9 @@ LAYERS = [
     {"predictor"},
     {"train", "predict", "report_plots", "model_card", "serving"},
     {"report", "stablehlo", "onnx_export", "huggingface_export"},
-    {"export", "bench", "aot"},
-    {"console", "doctor", "launch", "generator"},
+    {"export", "aot"},
+    {"bench"},
+    {"console", "doctor", "launch", "generator", "dry_run"},
     {"__main__"},
 ]
 
