@@ -1,7 +1,9 @@
 """The variants of 3DPain by name: what `tfds build --config=NAME` and `painjax gallery --config=NAME` draw."""
 
 import dataclasses
+import os
 
+from data_gen.diffusion.config import DiffusionConfig
 from data_gen.generator_config import GeneratorConfig
 from data_gen.plan import frames_per_identity
 
@@ -43,13 +45,33 @@ SIZES = {
 }
 FACE_MODEL_SUFFIXES = {"procedural": "", "ict": "_ict", "flame": "_flame"}
 
-VARIANTS = {
-    name + suffix: Variant(
-        size.identities,
-        GeneratorConfig(
-            face_model, size.pixels, texture_size=size.texels, dataset_seed=size.dataset_seed, plan=size.plan
-        ),
+# With the suffix `_diffusion`; other models, ids on the hub or folders, are named by environment variables.
+DIFFUSION_SIZES = ("tiny", "quick", "full", "full_512")
+DIFFUSION = DiffusionConfig(
+    model=os.environ.get("PAINJAX_DIFFUSION_MODEL") or "stable-diffusion-v1-5/stable-diffusion-v1-5",
+    controlnet=os.environ.get("PAINJAX_DIFFUSION_CONTROLNET") or "lllyasviel/control_v11f1p_sd15_depth",
+)
+
+
+def _variant(face_model: str, size: Size) -> Variant:
+    generator = GeneratorConfig(
+        face_model, size.pixels, texture_size=size.texels, dataset_seed=size.dataset_seed, plan=size.plan
     )
+    return Variant(size.identities, generator)
+
+
+def _painted(variant: Variant) -> Variant:
+    generator = dataclasses.replace(variant.generator, texture_backend="diffusion", diffusion=DIFFUSION)
+    return dataclasses.replace(variant, generator=generator)
+
+
+VARIANTS = {
+    name + suffix: _variant(face_model, size)
     for face_model, suffix in FACE_MODEL_SUFFIXES.items()
     for name, size in SIZES.items()
+}
+VARIANTS |= {
+    f"{name}{suffix}_diffusion": _painted(VARIANTS[name + suffix])
+    for suffix in FACE_MODEL_SUFFIXES.values()
+    for name in DIFFUSION_SIZES
 }

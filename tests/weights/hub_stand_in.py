@@ -43,6 +43,8 @@ class Hub:
             siblings = [{"rfilename": name} | _large(name, data) for name, data in files.items()]
             return _http.Response(200, json={"id": repository, "sha": COMMIT, "siblings": siblings})
         name = path.split("/resolve/")[-1].split("/", 1)[1]
+        if name not in files:
+            return _http.Response(404, headers={"X-Error-Code": "EntryNotFound"})
         headers = {"ETag": f'"{abs(hash(name))}"', "X-Repo-Commit": COMMIT, "Content-Length": str(len(files[name]))}
         return _http.Response(200, content=b"" if request.method == "HEAD" else files[name], headers=headers)
 

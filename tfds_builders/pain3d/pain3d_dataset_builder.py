@@ -10,12 +10,13 @@ import requests
 import tensorflow_datasets as tfds
 
 from data_gen import finished, preflight
+from data_gen.diffusion import sources
 from data_gen.face_models import flame, flame_file, ict_convert
 from data_gen.face_models.ict import IctFace
 from data_gen.generate import generate
 from data_gen.generator_config import GeneratorConfig
 from data_gen.plan import EXPRESSION_NAMES, frames_per_identity
-from data_gen.record import GENERATOR_VERSION
+from data_gen.record import GENERATOR_VERSION, PORTRAIT
 from data_gen.rig import OTHER_AUS
 from data_gen.scene import AGE_GROUPS, CELLS, ETHNICITIES, GENDERS, KINDS, SPLITS, split_of
 from data_gen.sessions import RIGS, ROOMS
@@ -44,7 +45,7 @@ def _config(name: str, variant: Variant) -> Pain3dConfig:
     return Pain3dConfig(
         name=name,
         description=f"{variant.frames:,} frames of {variant.identities} identities ({generator.plan}), "
-        f"{generator.image_size} px, {generator.face_model}.",
+        f"{generator.image_size} px, {generator.face_model}{', diffusion' if generator.diffusion else ''}.",
         identities=variant.identities,
         generator=generator,
     )
@@ -109,6 +110,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         }
         if self.builder_config.generator.plan == "clips":
             features["clip"] = {"id": np.int32, "frame": np.int32, "time_s": np.float32}
+        if self.builder_config.generator.diffusion is not None:
+            text = tfds.features.Text()
+            features["portrait"] = {name: text if kind is str else kind for name, kind in PORTRAIT.items()}
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(features),
             supervised_keys=("image", "pspi"),
@@ -142,15 +146,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             files.append(ict_convert.newest_cache().name)
         if face_model == "flame":
             files.append(flame.prepare())  # once, and not in every worker
-        settings = dataclasses.asdict(self.builder_config.generator) | {"version": GENERATOR_VERSION, "files": files}
+        generator = self.builder_config.generator
+        if generator.diffusion is not None:  # the same commits from end to end, and errors before anything is drawn
+            generator = dataclasses.replace(generator, diffusion=sources.pinned(generator.diffusion))
+        settings = dataclasses.asdict(generator) | {"version": GENERATOR_VERSION, "files": files}
         self._unfinished = finished.folder(Path(self.data_dir).parent, settings)
-        return {split: self._generate_examples(split) for split in SPLITS}
+        return {split: self._generate_examples(split, generator) for split in SPLITS}
 
-    def _generate_examples(self, split: str):
-        config = self.builder_config
-        seed = config.generator.dataset_seed
-        identities = [i for i in range(config.identities) if split_of(seed, i) == split]
-        yield from generate(config.generator, identities, keep=self._unfinished)
+    def _generate_examples(self, split: str, generator: GeneratorConfig):
+        seed = generator.dataset_seed
+        identities = [i for i in range(self.builder_config.identities) if split_of(seed, i) == split]
+        yield from generate(generator, identities, keep=self._unfinished)
 
 
 def _floats(*names: str) -> dict[str, type]:

@@ -14,6 +14,7 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+torch.set_num_threads(1)  # other tests have the other cores
 TEXT = 512  # tokens: without merges every letter is one
 WIDTH = {"sd": 32, "sdxl": 64}  # of the text that the models attend to; SDXL reads two encoders
 

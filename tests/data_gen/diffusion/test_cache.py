@@ -1,0 +1,149 @@
+"""What is kept is what was painted; what is damaged, of another head or of other settings is not taken for it."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from data_gen import array_file, scene
+from data_gen.diffusion import cache, cache_command, prompts
+from data_gen.diffusion.config import DiffusionConfig
+from data_gen.diffusion.sitting import Sitting
+
+CONFIG = DiffusionConfig("org/model", "org/depth", revision="a", controlnet_revision="b")
+MARKS = np.arange(204, dtype=np.float32).reshape(68, 3)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("PAINJAX_CACHE", str(tmp_path))
+    return tmp_path / "portraits"
+
+
+def shaping(config=CONFIG, index=7, face_model="procedural", **changes):
+    person = dataclasses.replace(scene.identity(0, index), **changes)
+    return cache.record(person, face_model, prompts.compose(person, config), config)
+
+
+def entry(painted=True, tries=1):
+    rng = np.random.default_rng(0)
+    depth = np.where(rng.random((64, 64)) < 0.5, rng.uniform(400, 1200, (64, 64)), np.inf).astype(np.float32)
+    sitting = Sitting(depth, rng.random((64, 64)) < 0.5, rng.uniform(0, 64, (68, 2)).astype(np.float32))
+    portrait = rng.integers(0, 256, (64, 64, 3)).astype(np.uint8) if painted else None
+    faults = ["blank"] * (tries - painted)
+    told = {"painted": painted, "tries": tries, "faults": faults, "seed": 2**63 - 1, "about": {"device": "cpu"}}
+    return cache.Entry(portrait, sitting, MARKS, told)
+
+
+def test_what_is_loaded_is_what_was_saved(folder):
+    cache.save(shaping(), entry())
+    got = cache.load(shaping(), MARKS + 0.05)  # another machine rounds otherwise
+    np.testing.assert_array_equal(got.portrait, entry().portrait)
+    np.testing.assert_array_equal(got.sitting.skin, entry().sitting.skin)
+    np.testing.assert_array_equal(got.sitting.landmarks, entry().sitting.landmarks)
+    seen = np.isfinite(entry().sitting.depth)
+    np.testing.assert_array_equal(np.isfinite(got.sitting.depth), seen)
+    np.testing.assert_allclose(got.sitting.depth[seen], entry().sitting.depth[seen], atol=0.5 / cache.DEPTH_STEPS)
+    assert got.record["seed"] == 2**63 - 1 and got.record["settings"]["model"] == "org/model"
+    assert [path.name for path in folder.iterdir()] == [cache.path(shaping()).name]
+
+
+def test_an_identity_that_was_given_up(folder):
+    cache.save(shaping(), entry(painted=False, tries=4))
+    got = cache.load(shaping(), MARKS)
+    assert got.portrait is None and got.record["faults"] == ["blank"] * 4
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"model": "org/other"}, {"revision": "c"}, {"controlnet": "org/normal"}, {"controlnet_revision": "c"},
+        {"variant": "fp16"}, {"size": 1024}, {"scheduler": "DDIMScheduler"}, {"steps": 31}, {"guidance": 6.5},
+        {"control": 0.9}, {"style": "painting"}, {"avoid": "beard"}, {"tries": 5}, {"check": "none"},
+        {"precision": "bfloat16"},
+    ],
+)  # fmt: skip
+def test_whatever_shapes_a_portrait_is_in_its_key(changed):
+    assert cache.path(shaping(dataclasses.replace(CONFIG, **changed))) != cache.path(shaping())
+
+
+def test_identity_model_and_versions_are_in_the_key_and_the_batch_is_not(monkeypatch):
+    keys = [cache.key(shaping(**c)) for c in ({}, {"index": 8}, {"seed": 1}, {"age": 20.0}, {"face_model": "ict"})]
+    monkeypatch.setattr(cache, "PORTRAIT_VERSION", 99)
+    keys.append(cache.key(shaping()))
+    monkeypatch.setattr(cache, "GENERATOR_VERSION", "99")
+    keys.append(cache.key(shaping()))
+    assert len(set(keys)) == len(keys)
+    assert cache.key(shaping(dataclasses.replace(CONFIG, batch=1))) == keys[-1]
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 no zip", None])
+def test_a_damaged_file_is_none_and_said_to_be(damage, caplog):
+    cache.save(shaping(), entry())
+    path = cache.path(shaping())
+    path.write_bytes(path.read_bytes()[:-300] if damage is None else damage)
+    assert cache.load(shaping(), MARKS) is None
+    assert str(path) in caplog.text and "painted again" in caplog.text
+
+
+def test_whatever_bytes_are_wrong_nothing_else_is_taken_for_a_portrait():
+    cache.save(shaping(), entry())
+    path, rng = cache.path(shaping()), np.random.default_rng(0)
+    whole, picture = path.read_bytes(), entry().portrait
+    for _ in range(150):
+        broken = bytearray(whole)
+        for place in rng.integers(len(whole), size=rng.integers(1, 4)):
+            broken[place] = rng.integers(256)
+        path.write_bytes(broken)
+        got = cache.load(shaping(), MARKS)
+        assert got is None or np.array_equal(got.portrait, picture)
+
+
+def test_a_file_under_anothers_name_and_a_portrait_of_another_head(caplog):
+    cache.save(shaping(), entry())
+    cache.path(shaping()).rename(cache.path(shaping(index=8)))
+    assert cache.load(shaping(index=8), MARKS) is None and "another name" in caplog.text
+    cache.save(shaping(), entry())
+    assert cache.load(shaping(), MARKS + 1) is None and "another head" in caplog.text
+
+
+def test_list_verify_and_prune(folder, capsys, monkeypatch):
+    cache.save(shaping(), entry(tries=2))
+    cache.save(shaping(index=8), entry(painted=False, tries=4))
+    cache_command.main(["verify"])
+    assert "2 portraits, all whole" in capsys.readouterr().out
+    cache_command.main(["list"])
+    lines = capsys.readouterr().out.splitlines()
+    assert "painted at try 2" in lines[0] and "procedural after 4 tries" in lines[1]
+    assert "1 painted, 1 procedural; pictures refused: blank 5" in lines[2]
+
+    cache.path(shaping(index=9)).write_bytes(b"PK")
+    (folder / ".00000009-abc.npz").write_bytes(b"half")
+    with pytest.raises(ValueError, match=r"00000009-.*is damaged.*`painjax cache prune`"):
+        cache_command.main(["verify"])
+    monkeypatch.setattr(cache_command, "ABANDONED_S", -1.0)
+    monkeypatch.setattr(cache, "PORTRAIT_VERSION", 99)
+    cache.save(shaping(index=10), entry())
+    cache_command.main(["prune"])
+    assert "4 files removed, 1 portraits kept" in capsys.readouterr().out
+    assert [path.name for path in folder.iterdir()] == [cache.path(shaping(index=10)).name]
+
+
+def test_a_writer_at_work_is_left_alone(folder):
+    folder.mkdir()
+    (folder / ".00000009-abc.npz").write_bytes(b"half")
+    cache_command.main(["prune"])
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_nothing_there_yet(capsys):
+    for command in ("list", "verify", "prune"):
+        cache_command.main([command])
+    assert "0 painted" in capsys.readouterr().out
+
+
+def test_no_pickle_is_read(folder):
+    folder.mkdir()
+    np.savez(cache.path(shaping()), record=np.array([object()], object))
+    with pytest.raises(array_file.Damaged):
+        cache.read(cache.path(shaping()))

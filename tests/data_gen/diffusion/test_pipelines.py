@@ -1,0 +1,196 @@
+"""The real classes, loaded from folders by the real code, with random weights."""
+
+import dataclasses
+import json
+import logging
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+from diffusers.utils import logging as diffusers_logging
+from safetensors.numpy import load_file, save_file
+from transformers import CLIPConfig, CLIPImageProcessor
+
+from data_gen.diffusion import pipelines, sources
+from data_gen.diffusion.config import DiffusionConfig
+from tests.data_gen.diffusion import tiny_models
+
+SIZE = 64
+TEXTS, NEGATIVES, SEEDS = ["a face", "an old face", "a third"], ["hands"] * 3, [1, 2**62, 3]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """{kind: (pipeline, ControlNet)}"""
+    where = tmp_path_factory.mktemp("models")
+    return {kind: tiny_models.write(where, kind) for kind in ("sd", "sdxl")}
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    diffusers_logging.disable_progress_bar()
+    pipelines.load.cache_clear()
+
+
+def settings(folders, **changes) -> DiffusionConfig:
+    model, controlnet = folders
+    return sources.pinned(DiffusionConfig(model, controlnet, **{"size": SIZE, "steps": 2, "batch": 3} | changes))
+
+
+def controls():
+    disc = np.hypot(*np.meshgrid(np.arange(SIZE) - 32, np.arange(SIZE) - 32)) < 25
+    return [np.where(disc, np.uint8(level), np.uint8(0)) for level in (80, 160, 240)]
+
+
+def pictures(painter, rows=range(3), these=None):
+    these = controls() if these is None else these
+    done = painter.paint([these[i] for i in rows], [TEXTS[i] for i in rows], NEGATIVES[: len(rows)],
+                         [SEEDS[i] for i in rows])  # fmt: skip
+    assert not any(painting.fault for painting in done)
+    return [painting.picture for painting in done]
+
+
+@pytest.mark.parametrize("kind", ["sd", "sdxl"])
+def test_a_portrait_is_the_same_in_any_company(folders, kind):
+    """Bit for bit, on a CPU: alone, in any order, after others, and in batches of another size."""
+    painter = pipelines.load(settings(folders[kind]))
+    together = pictures(painter)
+    assert all(picture.shape == (SIZE, SIZE, 3) and picture.dtype == np.uint8 for picture in together)
+    assert not np.array_equal(together[0], together[1])
+    for rows in ([0], [2, 0, 1], [1, 1]):
+        for row, picture in zip(rows, pictures(painter, rows), strict=True):
+            np.testing.assert_array_equal(picture, together[row])
+    singly = pictures(pipelines.load(settings(folders[kind], batch=1)))
+    worst = max(np.abs(a.astype(int) - b).max() for a, b in zip(singly, together, strict=True))
+    assert worst <= 1  # 0 on the machines tried; another size of batch may take another kernel
+
+
+@pytest.mark.parametrize("kind", ["sd", "sdxl"])
+def test_depth_words_and_seed_all_matter(folders, kind):
+    painter = pipelines.load(settings(folders[kind], guidance=7.5))
+    first = painter.paint(controls()[:1], TEXTS[:1], NEGATIVES[:1], SEEDS[:1])[0].picture
+    for change in ((controls()[2:], TEXTS[:1], NEGATIVES[:1], SEEDS[:1]), (controls()[:1], TEXTS[1:2], NEGATIVES[:1],
+                   SEEDS[:1]), (controls()[:1], TEXTS[:1], NEGATIVES[:1], SEEDS[1:2])):  # fmt: skip
+        assert not np.array_equal(painter.paint(*change)[0].picture, first)
+
+
+def test_the_record_says_what_painted(folders):
+    painter = pipelines.load(settings(folders["sdxl"], scheduler="DDIMScheduler"))
+    assert painter.about["pipeline"] == "StableDiffusionXLControlNetPipeline"
+    assert painter.about["scheduler"] == "DDIMScheduler" and painter.about["precision"] == "float32"
+    assert f"torch {torch.__version__}" in painter.about["software"]
+
+
+def test_a_prompt_that_is_too_long_is_named(tmp_path):
+    painter = pipelines.load(settings(tiny_models.write(tmp_path, "sd", tokens=77)))
+    painter.check_lengths(["x" * 75])
+    with pytest.raises(ValueError, match="A prompt has 78 tokens, and .* reads 77. Shorten .*'xxx"):
+        painter.check_lengths(["short", "x" * 76])
+
+
+def test_models_of_different_classes(folders):
+    with pytest.raises(ValueError, match="another class of models.*width 64, the pipeline's is 32"):
+        pipelines.load(settings((folders["sd"][0], folders["sdxl"][1])))
+
+
+def renamed(folder, tmp_path, file, name):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    index = json.loads((copy / file).read_text())
+    (copy / file).write_text(json.dumps(index | {"_class_name": name}))
+    return str(copy)
+
+
+def test_models_of_the_wrong_type(folders, tmp_path):
+    model, controlnet = folders["sd"]
+    with pytest.raises(ValueError, match="is a FluxPipeline; expected a Stable Diffusion 1.5- or SDXL-class"):
+        pipelines.load(settings((renamed(model, tmp_path / "a", "model_index.json", "FluxPipeline"), controlnet)))
+    with pytest.raises(ValueError, match="is a T2IAdapter; expected a ControlNetModel"):
+        pipelines.load(settings((model, renamed(controlnet, tmp_path / "b", "config.json", "T2IAdapter"))))
+    with pytest.raises(ValueError, match="has no model_index.json; expected a diffusers pipeline"):
+        settings((controlnet, controlnet))
+    with pytest.raises(ValueError, match="'DiceScheduler'; expected a scheduler class"):
+        pipelines.load(settings(folders["sd"], scheduler="DiceScheduler"))
+    with pytest.raises(ValueError, match="'UNet2DModel'; expected a scheduler class"):
+        pipelines.load(settings(folders["sd"], scheduler="UNet2DModel"))
+
+
+def test_a_folder_with_a_file_missing(folders, tmp_path):
+    model, controlnet = folders["sd"]
+    shutil.copytree(model, tmp_path / "copy")
+    (weights,) = (tmp_path / "copy" / "unet").glob("*.safetensors")
+    weights.unlink()
+    with pytest.raises(FileNotFoundError, match="cannot be loaded.*copy their folders again"):
+        pipelines.load(settings((str(tmp_path / "copy"), controlnet)))
+
+
+def test_numbers_that_are_none_are_a_fault(folders, tmp_path):
+    model, controlnet = folders["sd"]
+    shutil.copytree(model, tmp_path / "copy")
+    (file,) = (tmp_path / "copy" / "unet").glob("*.safetensors")
+    weights = load_file(file)
+    weights["conv_in.bias"] = weights["conv_in.bias"] * np.float32("nan")
+    save_file(weights, file, {"format": "pt"})
+    painter = pipelines.load(settings((str(tmp_path / "copy"), controlnet)))
+    (painting, _, _) = painter.paint(controls(), TEXTS, NEGATIVES, SEEDS)
+    assert painting == pipelines.Painting(None, "not finite")
+
+
+def test_a_safety_checker_that_blanks_is_a_fault(folders, tmp_path):
+    model, controlnet = folders["sd"]
+    shutil.copytree(model, tmp_path / "copy")
+    parts = {"hidden_size": 32, "intermediate_size": 37, "num_attention_heads": 4, "num_hidden_layers": 1}
+    config = CLIPConfig(text_config=parts, vision_config=parts | {"image_size": 32, "patch_size": 8}, projection_dim=16)
+    checker = StableDiffusionSafetyChecker(config)
+    torch.nn.init.constant_(checker.concept_embeds_weights, -2.0)  # everything is above such a threshold
+    checker.save_pretrained(tmp_path / "copy" / "safety_checker")
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32).save_pretrained(tmp_path / "copy/feature_extractor")
+    index = json.loads((tmp_path / "copy/model_index.json").read_text())
+    index |= {
+        "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+        "feature_extractor": ["transformers", "CLIPImageProcessor"],
+        "requires_safety_checker": True,
+    }
+    (tmp_path / "copy/model_index.json").write_text(json.dumps(index))
+    painter = pipelines.load(settings((str(tmp_path / "copy"), controlnet)))
+    (painting,) = painter.paint(controls()[:1], TEXTS[:1], NEGATIVES[:1], SEEDS[:1])
+    assert painting == pipelines.Painting(None, "safety checker")
+
+
+def test_too_little_memory_halves_the_batch_and_says_so_once(folders, caplog):
+    """The pipeline is the real one; only the memory is."""
+    config = settings(folders["sd"], batch=3)
+    expected = pictures(pipelines.load(dataclasses.replace(config, batch=1)))
+    painter = pipelines.load(config)
+    inside, sizes = painter._pipeline, []
+
+    def tight(texts, **arguments):
+        sizes.append(len(texts))
+        if len(texts) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return inside(texts, **arguments)
+
+    painter._pipeline = tight
+    with caplog.at_level(logging.WARNING):
+        got = pictures(painter)
+    assert sizes == [3, 1, 1, 1]
+    assert [record.message for record in caplog.records] == ["Out of GPU memory: from here on 1 portraits at a time."]
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+    def never(texts, **arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    painter._pipeline = never
+    with pytest.raises(RuntimeError, match="A single portrait of 64 pixels does not fit"):
+        pictures(painter)
+
+
+def test_without_the_extra(folders, monkeypatch):
+    config = settings(folders["sd"])
+    monkeypatch.setitem(__import__("sys").modules, "diffusers", None)
+    with pytest.raises(ModuleNotFoundError, match=r"needs diffusers: pip install 'painjax\[diffusion\]'"):
+        pipelines.load(config)
