@@ -122,6 +122,7 @@ def load(config: DiffusionConfig) -> Painter:
         raise ModuleNotFoundError(
             f"The texture backend 'diffusion' needs {error.name}: {sources.INSTALL}", name=error.name
         ) from error
+    sources.require(config)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     precision = config.precision if device == "cuda" else "float32"
     dtype = getattr(torch, precision)

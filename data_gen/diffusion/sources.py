@@ -13,29 +13,43 @@ from data_gen.diffusion.config import DiffusionConfig
 INSTALL = "pip install 'painjax[diffusion]'"
 PIPELINE_INDEX, MODEL_INDEX = "model_index.json", "config.json"
 CONTENTS = "sha256:"  # begins the revision of a folder
+COMMIT = "[0-9a-f]{40}"
 CHUNK = 1 << 22
 
 
 def pinned(config: DiffusionConfig) -> DiffusionConfig:
     """The same settings with the commits of both models, or the SHA-256 of their folders' contents, as revisions.
 
-    Pinning what is pinned does nothing, so that the files of a folder are read once.
+    Pinning what is pinned does nothing: the files of a folder are read once, and workers that only look portraits up
+    need neither network nor models.
 
     Raises:
       FileNotFoundError: if a model is not there, or without network not in the hub's cache.
       PermissionError: if it is gated; the message names the page of its licence.
       ValueError: if it is no model of its kind.
     """
-    return dataclasses.replace(
-        config,
-        revision=_revision(config.model, config.revision, PIPELINE_INDEX, "a diffusers pipeline"),
-        controlnet_revision=_revision(config.controlnet, config.controlnet_revision, MODEL_INDEX, "a ControlNet"),
-    )
+    pipeline, controlnet = (_revision(*model) for model in _models(config))
+    return dataclasses.replace(config, revision=pipeline, controlnet_revision=controlnet)
+
+
+def require(config: DiffusionConfig) -> None:
+    """Makes sure that pinned models can be had, before anything is loaded; raises as `pinned` does."""
+    for model, revision, index, kind in _models(config):
+        if not is_folder(model):
+            _commit(model, revision, index, kind)
 
 
 def is_folder(model: str) -> bool:
     """Whether a model is a folder of this machine; else it is the id of a repository on the hub."""
     return Path(model).is_dir()
+
+
+def _models(config: DiffusionConfig) -> tuple[tuple[str, str | None, str, str], ...]:
+    """(model, revision, the file that tells what it is, what it must be) of both models."""
+    return (
+        (config.model, config.revision, PIPELINE_INDEX, "a diffusers pipeline"),
+        (config.controlnet, config.controlnet_revision, MODEL_INDEX, "a ControlNet"),
+    )
 
 
 def _revision(model: str, revision: str | None, index: str, kind: str) -> str:
@@ -45,7 +59,7 @@ def _revision(model: str, revision: str | None, index: str, kind: str) -> str:
         return revision if revision and revision.startswith(CONTENTS) else _contents(Path(model))
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or model.startswith((".", "~")):
         raise FileNotFoundError(f"{model!r} is no folder; expected {kind}: a folder, or a hub id such as owner/name.")
-    return _commit(model, revision, index, kind)
+    return revision if re.fullmatch(COMMIT, revision or "") else _commit(model, revision, index, kind)
 
 
 def _contents(folder: Path) -> str:

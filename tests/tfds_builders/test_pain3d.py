@@ -42,9 +42,10 @@ def test_fields_are_those_of_the_contract(tiny_dataset):
     assert features["image"].shape == (64, 64, 3) and features["heatmap"].shape == (64, 64, 1)
 
 
-def test_the_readme_describes_every_field(tmp_path):
+@pytest.mark.parametrize("config", ["clips_tiny", "tiny_diffusion"])
+def test_the_readme_describes_every_field(tmp_path, config):
     text = (ROOT / "tfds_builders/pain3d/README.md").read_text()
-    features = Builder(config="clips_tiny", data_dir=tmp_path).info.features
+    features = Builder(config=config, data_dir=tmp_path).info.features
     names = [f"{name}/{part}" if part else name for name, parts in features.items() for part in _parts(parts)]
     assert len(names) > 40 and not [name for name in names if f"`{name}`" not in text]
 
@@ -119,7 +120,17 @@ def test_cells_are_balanced_and_splits_stratified(count):
 def test_every_configuration_describes_itself():
     names = [config.name for config in Builder.BUILDER_CONFIGS]
     assert len(set(names)) == len(names)
-    assert {"tiny", "quick", "quick_ict", "full", "full_ict", "full_512", "distractors", "clips_ict"} <= set(names)
+    assert {
+        "tiny",
+        "quick",
+        "quick_ict",
+        "full",
+        "full_ict",
+        "full_512",
+        "distractors",
+        "clips_ict",
+        "full_ict_diffusion",
+    } <= set(names)
 
 
 def test_a_killed_build_reads_as_incomplete_and_the_next_goes_on_where_it_was(tiny_dataset, tmp_path):

@@ -51,6 +51,15 @@ def test_folders_are_pinned_by_their_contents(folders, tmp_path):
     assert sources.pinned(folders).controlnet_revision == config.controlnet_revision
 
 
+def test_workers_that_only_look_portraits_up_ask_nobody(hub):
+    config = sources.pinned(CONFIG)
+    hub.asked.clear()
+    hub.repositories.clear()
+    assert sources.pinned(config) == config and not hub.asked
+    with pytest.raises(FileNotFoundError, match="no repository org/model"):
+        sources.require(sources.pinned(dataclasses.replace(CONFIG, revision="b" * 40, controlnet_revision="b" * 40)))
+
+
 def test_a_gated_model_names_the_page_of_its_licence(hub):
     hub.refuses = "gated"
     with pytest.raises(PermissionError, match="org/model is gated.*https://huggingface.co/org/model, accept"):
