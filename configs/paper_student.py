@@ -16,11 +16,14 @@ Lin et al., "Pain in 3D" (arXiv 2509.16727), and the PyTorch code released with 
 - AdamW (0.9, 0.999), 1e-4 for heads and 1e-5 for LoRA, weight decay 0.1, cosine to a hundredth, gradients clipped at
   1.0, batches of 48, 150 epochs: of 57,717 frames in our `full`. Theirs had no neutral frames, which ours learns from.
 
+- Pictures flipped (chance 0.3), turned by up to 5 degrees, shifted by up to a tenth, scaled by 0.9 to 1.1, recoloured
+  (brightness and contrast 0.3, saturation 0.2, hue 0.1) and blurred by up to a pixel. Ours shifts levels for brightness
+  and tints for hue, and moves the neutral reference as the frame.
+
 There the backbone runs without RoPE and registers, and the AU queries stay random; here it runs as its weights were
-made, and they learn (`painjax import` of the published checkpoint does it their way). Ours too, because theirs is not
-published or not offered here: augmentation (theirs flips, turns, shifts, scales, blurs and recolours), weight decay on
-matrices alone, no dropout in the heads (theirs 0.3 to 0.5), a rate that falls with every step and not every epoch, and
-float32 (theirs 16 bits).
+made, and they learn (`painjax import` of the published checkpoint does it their way). Not as published either: weight
+decay on matrices alone, no dropout in the heads (theirs 0.3 to 0.5), a rate that falls with every step and not every
+epoch, and float32 (theirs 16 bits).
 """
 
 from ml_collections import ConfigDict
@@ -36,6 +39,8 @@ def get_config(variant: str = "") -> ConfigDict:
     del config.teacher
     config.data.name = "pain3d/full"
     config.data.drop_neutral = 0.0
+    config.data.augment.update({"flip": 0.3, "rotation": 5.0, "shift": 0.1, "scale": 0.1, "blur": 1 / 224})
+    config.data.augment.update({"brightness": 0.15, "contrast": 0.3, "saturation": 0.2, "tint": 0.1, "noise": 0.0})
     config.model.image_size = 224
     config.model.neutral = "separate"
     config.model.project_width = 0

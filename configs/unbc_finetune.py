@@ -6,8 +6,8 @@ python -m painjax train --config=configs/unbc_finetune.py --workdir=runs/unbc_0 
     --config.pretrained=exported/student_neutral --config.data.name=unbc/fold_0
 
 The model is the exported one, whatever that is; all of it is trained, slowly. Most frames of UNBC-McMaster show no
-pain, and its coders' action units are few: they weigh a tenth, as in the paper. Steps and rates are ours, and were not
-tuned: the licensed files were not at hand.
+pain: what they show is drawn equally often. Action units weigh a tenth, as in the paper. Steps and rates are ours, and
+were not tuned: the licensed files were not at hand.
 """
 
 from ml_collections import ConfigDict
@@ -31,9 +31,10 @@ def get_config(variant: str = "") -> ConfigDict:
     for name, kind in OF_THE_STUDENT.items():
         config.model[name] = placeholder(kind)
     config.data.name = "unbc/fold_0"
+    config.data.sampling = "balanced"
     config.loss.aus = 0.1
     config.optim.learning_rate = 1e-4
     if variant != "test":
-        config.steps = 2000  # four epochs
+        config.steps = 2000
         config.optim.warmup_steps = 100
     return config

@@ -106,7 +106,7 @@ def test_ablations_differ_from_the_student_in_guidance_alone():
     assert differences("student", "student_logits_only") == GUIDANCE | {"model.project_width"}
     for kept in ("heatmap", "attention"):
         assert differences("student_supervised", f"student_{kept}_only") == {f"loss.{kept}"}
-    assert differences("student", "student_neutral") == {"model.neutral"}
+    assert differences("student", "student_neutral") == {"model.neutral", "data.neutral", "data.neutrals"}
 
 
 def parameters(name):
