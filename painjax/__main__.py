@@ -105,7 +105,8 @@ def _read(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
             parser.error(f"put -- before the command to launch: painjax launch local --processes=2 -- {rest[0]} ...")
         if not rest:
             return options, launched
-    overrides = rest if options.name in ("train", "aot") else []
+    configured = options.name in ("train", "aot") or getattr(options, "what", None) == "input"
+    overrides = rest if configured else []
     if options.name == "train" and not options.dry_run:
         if options.workdir is None:
             parser.error("train needs --workdir=W, the folder of the training run; only --dry_run does without")
@@ -227,7 +228,9 @@ def export(options: argparse.Namespace, _: list[str]) -> int:
     return DONE
 
 
-def bench(options: argparse.Namespace, _: list[str]) -> int:
+def bench(options: argparse.Namespace, overrides: list[str]) -> int:
+    if options.what == "input":
+        return _bench_input(options, overrides)
     if options.what == "host":
         return _bench_host(options)
     from painjax.bench import infer, train
@@ -254,6 +257,15 @@ def _bench_host(options: argparse.Namespace) -> int:
 
     result = host.main(config)
     print(json.dumps(result, allow_nan=False) if options.json else console.bench_host_text(result))
+    return DONE
+
+
+def _bench_input(options: argparse.Namespace, overrides: list[str]) -> int:
+    from painjax.bench import input
+    from painjax.config import load_config
+
+    result = input.main(load_config(options.config, overrides), options.rounds)
+    print(json.dumps(result, allow_nan=False) if options.json else console.bench_input_text(result))
     return DONE
 
 

@@ -133,14 +133,14 @@ def parser() -> argparse.ArgumentParser:
         "painjax bench infer --size=s --image_size=224 --batch_size=8",
     )
     sub.add_argument(
-        "what", choices=("infer", "train", "host"),
+        "what", choices=("infer", "train", "host", "input"),
         help="predicting, or whole training steps; host: what the host does for a step, at the structure of --config, "
-        "without PyTorch; `painjax bench generate` measures the generator and has options of "
-        "its own",
+        "without PyTorch; input: what feeds the training of --config; `painjax bench generate` measures the generator "
+        "and has options of its own",
     )  # fmt: skip
     sub.add_argument(
         "--config", default="configs/student_vitl.py", metavar="FILE",
-        help="of host: the experiment (default: configs/student_vitl.py)",
+        help="of host and input: the experiment (default: configs/student_vitl.py)",
     )  # fmt: skip
     sub.add_argument("--size", default="s", help="of the encoder: ti, s, b, l, ... (default: s)")
     sub.add_argument("--image_size", type=int, default=224, metavar="S", help="side in pixels (default: 224)")

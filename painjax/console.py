@@ -142,6 +142,22 @@ def _size(count: int) -> str:
     return f"{count:.4g} GiB"
 
 
+def bench_input_text(result: dict[str, Any]) -> str:
+    """Of `painjax bench input`: a line per stage, then what many cores would give and a student would eat."""
+    lines = [f"{name:32}{rate:10.0f} frames/s" for name, rate in result["frames_per_second"].items()]
+    estimate = result["estimate"]
+    lines.append(
+        f"{result['pictures']} pictures of {result['side']} px per frame, {result['decoder']}; load "
+        f"{result['load_average']:.1f}; {result['per_core']:.0f} frames/s per core at best"
+    )
+    lines.append(
+        f"{estimate['cores']} such cores would give {estimate['frames_per_second']:.0f} frames/s if they scaled; a "
+        f"ViT-S student at 224 px with neutral reference would take {estimate['student_frames_per_second']:.0f} on one H200 "
+        f"at {100 * estimate['mfu']:.0f} % of its bfloat16 peak"
+    )
+    return "\n".join(lines)
+
+
 def doctor_text(checks: list[Any]) -> str:
     """Of `painjax doctor`: a line per check, the way to mend it below."""
     width = max(len(check.name) for check in checks)
