@@ -152,8 +152,8 @@ def bench_input_text(result: dict[str, Any]) -> str:
     )
     lines.append(
         f"{estimate['cores']} such cores would give {estimate['frames_per_second']:.0f} frames/s if they scaled; a "
-        f"ViT-S student at 224 px with neutral reference would take {estimate['student_frames_per_second']:.0f} on one H200 "
-        f"at {100 * estimate['mfu']:.0f} % of its bfloat16 peak"
+        f"ViT-S student at {estimate['student_side']} px with neutral reference would take "
+        f"{estimate['student_frames_per_second']:.0f} on one H200 at {100 * estimate['mfu']:.0f} % of its bfloat16 peak"
     )
     return "\n".join(lines)
 

@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from painjax.bench import host_augment
-from painjax.bench.case import Case
+from painjax.bench.case import PATCH_SIZE, Case
 from painjax.bench.flops import train_flops
 from painjax.bench.rounds import alternate
 from painjax.chips import CHIPS
@@ -34,7 +34,7 @@ def main(config: ConfigDict, rounds: int = 5, seconds: float = 3.0) -> dict[str,
       `frames_per_second`, medians of: 'read' (records from the files), 'decode' (and their pictures, one thread),
       'batch, T threads, W workers' (what a training is given), 'augment, in the step' and 'augment, on the host' (one
       batch; NumPy and Pillow on one thread); `per_core`, of the best batching over the cores used; `estimate`, what
-      `CORES` cores would give if they scaled, and what a ViT-S student at 224 px eats on a `CONSUMER` at `MFU`;
+      `CORES` cores would give if they scaled, and what a ViT-S student of such pictures eats on a `CONSUMER` at `MFU`;
       `load_average` before the first round, the `decoder`, and the picture's side.
 
     Raises:
@@ -65,7 +65,7 @@ def main(config: ConfigDict, rounds: int = 5, seconds: float = 3.0) -> dict[str,
         "command": "input",
         "frames_per_second": rates,
         "per_core": best / cores,
-        "estimate": _estimate(best / cores),
+        "estimate": _estimate(best / cores, config.model.image_size),
         "pictures": len(image_fields(config)),
         "side": int(batch["image" if "image" in batch else "heatmap"].shape[-2]),
         "decoder": "simplejpeg (JPEG), Pillow (PNG)",
@@ -74,14 +74,16 @@ def main(config: ConfigDict, rounds: int = 5, seconds: float = 3.0) -> dict[str,
     }
 
 
-def _estimate(per_core: float) -> dict[str, float]:
+def _estimate(per_core: float, image_size: int) -> dict[str, float]:
     """Frames per second: of `CORES` cores, and of a ViT-S student with shared neutral reference on one `CONSUMER`."""
-    case = Case(size="s", image_size=224, dtype="bfloat16", neutral=True, lora_rank=0)
+    side = -(-image_size // PATCH_SIZE) * PATCH_SIZE
+    case = Case(size="s", image_size=side, dtype="bfloat16", neutral=True, lora_rank=0)
     (chip,) = [chip for chip in CHIPS if chip.name == CONSUMER]
     return {
         "cores": CORES,
         "frames_per_second": CORES * per_core,
         "mfu": MFU,
+        "student_side": side,
         "student_frames_per_second": MFU * chip.bfloat16_flops / train_flops(case),
     }
 
