@@ -74,7 +74,7 @@ def main(config: ConfigDict, rounds: int = 5, seconds: float = 3.0) -> dict[str,
     }
 
 
-def _estimate(per_core: float, image_size: int) -> dict[str, float]:
+def _estimate(per_core: float, image_size: int) -> dict[str, Any]:
     """Frames per second: of `CORES` cores, and of a ViT-S student with shared neutral reference on one `CONSUMER`."""
     side = -(-image_size // PATCH_SIZE) * PATCH_SIZE
     case = Case(size="s", image_size=side, dtype="bfloat16", neutral=True, lora_rank=0)
