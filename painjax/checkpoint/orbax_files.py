@@ -51,7 +51,12 @@ def read(checkpoint: Path, like: Mapping[str, Any]) -> dict[str, Any]:
             args = ocp.args.JsonRestore()
         else:
             args = ocp.args.PyTreeRestore(arrays, restore_args=ocp.checkpoint_utils.construct_restore_args(arrays))
-        read[name] = handler.restore(epath.Path(checkpoint / name), args=args)
+        try:
+            read[name] = handler.restore(epath.Path(checkpoint / name), args=args)
+        except Exception as error:
+            if type(error) is not Exception:
+                raise
+            raise OSError(str(error.__cause__ or error)) from error  # Orbax's way to say that an array is damaged
         handler.close()
     return read
 
