@@ -1,7 +1,6 @@
 """The whole way from an experiment and a slice's name to what training would need there, and that as text."""
 
 import json
-import math
 from typing import Any
 
 import jax
@@ -100,7 +99,6 @@ def _read_program(
                 "efficiency_overlapped": estimate.efficiency(n, overlapped=True),
             }
             for n in roofline.SCALES
-            if n >= math.prod(size for axis, size in mesh.items() if axis != free) or n == 1
         ],
         "efficiency_256": estimate.efficiency(256),
     }
