@@ -52,8 +52,9 @@ def draw_placement(flip: Bool[Array, ""], key: Array, turn: Array, size: int, co
 def warp(pixels: Float[Array, "S S C"], placement: Placement, *, turned: bool) -> Float[Array, "S S C"]:
     """A picture at its placement, bilinear; what lies outside repeats the border. All channels move together.
 
-    Without rotation (`turned` False, whatever the angle) rows and columns are resampled apart, by two matrix products:
-    on CPU several times faster than gathering pixels, and accelerators are made for it.
+    Without rotation (`turned` False, whatever the angle) rows and columns are resampled apart, by two matrix products,
+    which TPUs are made for. With it pixels are gathered: on a CPU a quarter of the time (0.2 against 0.7 ms of a core
+    per frame of 7 channels at 112 px), on accelerators not measured.
     """
     size = pixels.shape[0]
     centre = (size - 1) / 2
