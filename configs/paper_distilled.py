@@ -16,7 +16,7 @@ def get_config(variant: str = "") -> ConfigDict:
     """The published recipe with our guidance; variant 'test' shrinks it."""
     config = paper_student.get_config(variant)
     guidance = student.get_config().loss
-    config.teacher = ""
+    config.teacher = config.teacher_outputs = ""
     config.model.project_width = 32 if variant == "test" else 1024  # the teacher's
     for weight in ("attention", "features", "match_pspi", "match_aus", "match_thresholds"):
         config.loss[weight] = guidance[weight]

@@ -36,7 +36,7 @@ FRAMES = 57_717  # of pain3d/full's training split
 def get_config(variant: str = "") -> ConfigDict:
     """The published recipe from `config.pretrained`, without a teacher; variant 'test' shrinks it."""
     config = student_lora.get_config(variant)
-    del config.teacher
+    del config.teacher, config.teacher_outputs
     config.data.name = "pain3d/full"
     config.data.drop_neutral = 0.0
     config.data.augment.update({"flip": 0.3, "rotation": 5.0, "shift": 0.1, "scale": 0.1, "blur": 1 / 224})

@@ -18,6 +18,7 @@ def get_config(variant: str = "") -> ConfigDict:
     """The teacher's experiment on pictures, with distillation; variant 'test' shrinks it."""
     config = teacher.get_config()
     config.teacher = ""  # working directory of the trained teacher
+    config.teacher_outputs = ""  # or what it has said before: a folder made by `painjax precompute`
     config.steps = 400
 
     config.data.input = "image"

@@ -11,7 +11,7 @@ from configs import student
 def get_config(variant: str = "") -> ConfigDict:
     """The student's experiment with the labels alone; variant 'test' shrinks it."""
     config = student.get_config(variant)
-    del config.teacher
+    del config.teacher, config.teacher_outputs
     config.model.project_width = 0
     config.loss.heatmap = 0.0
     config.loss.attention = 0.0

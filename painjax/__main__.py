@@ -1,5 +1,5 @@
-"""The command `painjax` (also `python -m painjax`): train, evaluate, predict, report, import, export, bench, aot,
-launch, gallery.
+"""The command `painjax` (also `python -m painjax`): train, precompute, evaluate, predict, report, import, export,
+bench, aot, launch, gallery.
 
 Subcommands import their module when they run, so that `--help` and a mistyped flag answer at once. A mistake that the
 user can mend is one paragraph on stderr and exit status 2; `--debug` shows where it came from.
@@ -152,6 +152,28 @@ def _dry_run(config: Any, devices: int | None) -> int:
     return DONE
 
 
+def precompute(options: argparse.Namespace, _: list[str]) -> int:
+    _join(options)
+    from painjax import precompute as precomputing
+    from painjax.data.geometry import MOVES
+
+    precomputing.main(
+        options.workdir,
+        options.split,
+        options.to,
+        data_name=options.data_name,
+        data_dir=options.data_dir,
+        dtype=options.dtype,
+        flip=not options.no_flip,
+        batch_size=options.batch_size,
+    )
+    print(
+        f"Written: {options.to}. Next: painjax train --config=configs/student.py --config.teacher_outputs={options.to} "
+        + " ".join(f"--config.data.augment.{name}=0" for name in MOVES)
+    )
+    return DONE
+
+
 def evaluate(options: argparse.Namespace, _: list[str]) -> int:
     _join(options)
     from painjax import evaluate as evaluation
@@ -233,19 +255,18 @@ def bench(options: argparse.Namespace, overrides: list[str]) -> int:
         return _bench_input(options, overrides)
     if options.what == "host":
         return _bench_host(options)
-    from painjax.bench import infer, train
+    from painjax.bench import infer, teacher, train
 
-    result = {"infer": infer, "train": train}[options.what].main(
-        options.size,
-        image_size=options.image_size,
-        batch_size=options.batch_size,
-        dtype=options.dtype,
-        matmul_dtype=options.matmul_dtype,
-        neutral=not options.no_neutral,
-        lora_rank=options.lora_rank,
-        rounds=options.rounds,
-    )
-    print(json.dumps(result, allow_nan=False) if options.json else console.bench_text(result))
+    settings = {
+        name: getattr(options, name) for name in ("image_size", "batch_size", "dtype", "matmul_dtype", "rounds")
+    }
+    settings["neutral"] = not options.no_neutral
+    if options.what == "teacher":
+        result, text = teacher.main(options.size, **settings), console.bench_teacher_text
+    else:
+        measure = {"infer": infer, "train": train}[options.what]
+        result, text = measure.main(options.size, lora_rank=options.lora_rank, **settings), console.bench_text
+    print(json.dumps(result, allow_nan=False) if options.json else text(result))
     return DONE
 
 
@@ -307,7 +328,7 @@ def doctor(options: argparse.Namespace, _: list[str]) -> int:
 
 COMMANDS = {
     function.__name__.rstrip("_"): function
-    for function in (train, evaluate, predict, report, import_, export, bench, aot, launch, doctor)
+    for function in (train, precompute, evaluate, predict, report, import_, export, bench, aot, launch, doctor)
 }
 
 

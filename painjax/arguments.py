@@ -57,6 +57,26 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--devices", type=int, metavar="N", help="with --dry_run: as if there were so many")
 
     sub = command(
+        "precompute",
+        "Run a frozen teacher once over a split; students then train on what it said (config.teacher_outputs).",
+        "painjax precompute --workdir=runs/teacher --to=runs/teacher_outputs",
+    )
+    sub.add_argument("--workdir", type=_folder, required=True, metavar="W", help=either)
+    sub.add_argument("--to", type=_folder, required=True, metavar="DIR", help="folder to make")
+    sub.add_argument("--split", default="train", help="split of the data set (default: train)")
+    sub.add_argument("--data_name", metavar="NAME", help="data set (default: the teacher's)")
+    sub.add_argument("--data_dir", metavar="DIR", help="where data sets lie (default: as the teacher was trained)")
+    sub.add_argument(
+        "--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of the stored tokens (default: bfloat16)"
+    )
+    sub.add_argument(
+        "--no_flip", action="store_true",
+        help="without the mirrored heatmaps: half the size, for students with data.augment.flip=0",
+    )  # fmt: skip
+    sub.add_argument("--batch_size", type=int, metavar="B", help="heatmaps at a time (default: as in training)")
+    sub.add_argument("--distributed", action="store_true", help=distributed)
+
+    sub = command(
         "evaluate",
         "Measure a trained model on a split; writes W/evaluation_SPLIT.json.",
         "painjax evaluate --workdir=runs/student --split=test",
@@ -133,16 +153,19 @@ def parser() -> argparse.ArgumentParser:
         "painjax bench infer --size=s --image_size=224 --batch_size=8",
     )
     sub.add_argument(
-        "what", choices=("infer", "train", "host", "input"),
-        help="predicting, or whole training steps; host: what the host does for a step, at the structure of --config, "
-        "without PyTorch; input: what feeds the training of --config; `painjax bench generate` measures the generator "
-        "and has options of its own",
+        "what", choices=("infer", "train", "teacher", "host", "input"),
+        help="predicting; whole training steps; teacher: a student's steps with its teacher in them, with outputs of "
+        "`painjax precompute`, and without; host: what the host does for a step, at the structure of --config; input: "
+        "what feeds the training of --config; the last three without PyTorch; `painjax bench generate` measures the "
+        "generator and has options of its own",
     )  # fmt: skip
     sub.add_argument(
         "--config", default="configs/student_vitl.py", metavar="FILE",
         help="of host and input: the experiment (default: configs/student_vitl.py)",
     )  # fmt: skip
-    sub.add_argument("--size", default="s", help="of the encoder: ti, s, b, l, ... (default: s)")
+    sub.add_argument(
+        "--size", default="s", help="of the encoder: ti, s, b, l, ..., or quick, that of configs/ (default: s)"
+    )
     sub.add_argument("--image_size", type=int, default=224, metavar="S", help="side in pixels (default: 224)")
     sub.add_argument("--batch_size", type=int, default=8, metavar="B", help="default: 8")
     sub.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: float32 on CPU, bfloat16 elsewhere")

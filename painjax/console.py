@@ -158,6 +158,26 @@ def bench_input_text(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def bench_teacher_text(result: dict[str, Any]) -> str:
+    """Of `painjax bench teacher`: a student's rates with and without its teacher, and when precomputing pays."""
+    names = {"inside": "teacher in the step", "stored": "stored outputs", "alone": "no teacher"}
+    lines = [f"{names[name]:20}{rate:9.2f} images/s" for name, rate in result["images_per_second"].items()]
+    low, high = result["ratio_per_round"]["min"], result["ratio_per_round"]["max"]
+    lines.append(f"{'stored / in step':20}{result['ratio']:9.2f}  ({low:.2f} to {high:.2f} over the rounds)")
+    lines.append(
+        f"{result['bytes_per_example']} bytes per example on disk, {result['bytes_read_per_example']} of them read; "
+        f"{result['precomputed_per_second']:.0f} examples per second precomputed"
+    )
+    epochs = result["epochs_to_pay"]
+    lines.append(
+        "Precomputing does not pay here."
+        if epochs is None
+        else f"Precomputing pays after {epochs:.1f} passes over the data: "
+        f"{result['steps_to_pay_per_1000_examples']:.0f} steps per 1000 examples."
+    )
+    return "\n".join(lines)
+
+
 def doctor_text(checks: list[Any]) -> str:
     """Of `painjax doctor`: a line per check, the way to mend it below."""
     width = max(len(check.name) for check in checks)

@@ -80,7 +80,7 @@ def _teacher(config: ConfigDict, assumed: list[str]) -> ConfigDict | None:
             given = read_config(config.teacher)
         except FileNotFoundError:
             assumed.append(f"There is no trained teacher in {config.teacher}: one of the student's own sizes.")
-    elif "teacher" in config:
+    elif "teacher" in config and not config.get("teacher_outputs"):
         assumed.append("config.teacher is empty: a teacher of the student's own sizes.")
     return experiment.teacher_of(config, given)
 

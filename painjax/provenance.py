@@ -18,13 +18,14 @@ from ml_collections import ConfigDict
 import painjax
 from painjax.checkpoint import saved_steps, weights_sha256
 from painjax.config import flat
+from painjax.data.precomputed import read_manifest
 from painjax.data.records import dataset_version
 from painjax.files import write_atomically
 from painjax.pretrained import Pretrained
 
 _STARTS = "starts.jsonl"
 # Where things lie may differ from host to host; what lies there is compared by its hash.
-_PLACES = ("data.data_dir", "pretrained", "teacher")
+_PLACES = ("data.data_dir", "pretrained", "teacher", "teacher_outputs")
 
 
 def describe(config: ConfigDict, weights: Pretrained | None = None, teacher_step: int | None = None) -> dict[str, Any]:
@@ -42,9 +43,15 @@ def describe(config: ConfigDict, weights: Pretrained | None = None, teacher_step
         "git": git_revision(Path(painjax.__file__).resolve().parents[1]),
         "data_set": dataset_version(config.data.name, config.data.data_dir),
         "teacher_step": teacher_step,
-        "teacher_sha256": None if teacher_step is None else weights_sha256(config.teacher, teacher_step),
+        "teacher_sha256": None if teacher_step is None else _teacher_sha256(config, teacher_step),
         "pretrained": None if weights is None else weights.reference(),
     }
+
+
+def _teacher_sha256(config: ConfigDict, step: int) -> str:
+    if config.get("teacher_outputs"):
+        return read_manifest(config.teacher_outputs).teacher_sha256
+    return weights_sha256(config.teacher, step)
 
 
 def facts(config: ConfigDict, origin: dict[str, Any], workdir: Path) -> dict[str, Any]:

@@ -50,6 +50,7 @@ _UNSET = {
     "data.augment.rotation": 0.0,
     "data.augment.blur": 0.0,
     "data.augment.erase": 0.0,
+    "teacher_outputs": "",
     "optim.schedule": "cosine",
     "tensorboard": False,
     "wandb": "",

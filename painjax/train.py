@@ -12,10 +12,10 @@ from ml_collections import ConfigDict
 
 from painjax import pretrained, provenance, sharding
 from painjax.agreement import check_agreement
-from painjax.checkpoint import Checkpoints, best_step, read_config, restore_params
+from painjax.checkpoint import Checkpoints, restore_params
 from painjax.data.pipeline import train_batches
 from painjax.divergence import FiniteGuard
-from painjax.errors import Stopped, UserError
+from painjax.errors import Stopped
 from painjax.evaluate import predict_split
 from painjax.files import write_atomically
 from painjax.meter import Meter
@@ -27,6 +27,7 @@ from painjax.progress import Progress
 from painjax.same_experiment import as_json, check_same_experiment, check_same_origin, check_steps
 from painjax.settings import check_settings
 from painjax.state import TrainState, create_state, make_train_step, replace_params
+from painjax.teacher import find_teacher
 from painjax.training_log import TrainingLog
 
 
@@ -59,7 +60,7 @@ def main(config: ConfigDict, workdir: str | os.PathLike, *, accept_changes: bool
     check_settings(config)
     mesh = sharding.create_mesh(config.mesh.to_dict())
     sharding.check_batch_size(config.batch_size, mesh, config.accumulate)
-    teacher_config, teacher_step = _teacher(config)
+    teacher_config, teacher_step = find_teacher(config)
     changes = check_same_experiment(config, workdir, accept_changes=accept_changes)
     origin, settings = provenance.describe(config, weights, teacher_step), json.loads(as_json(config))
     check_agreement(provenance.facts(config, origin, workdir))
@@ -172,32 +173,6 @@ def _start_from(weights: pretrained.Pretrained, config: ConfigDict, state: Train
 
 def _count(arrays: Any) -> int:
     return sum(array.size for array in jax.tree.leaves(arrays))
-
-
-def _teacher(config: ConfigDict) -> tuple[ConfigDict | None, int | None]:
-    """The configuration of the teacher and the step to take it from; None, None for an experiment without one."""
-    if "teacher" not in config:
-        return None, None
-    advice = "give the working directory of a trained teacher, for instance --config.teacher=runs/teacher."
-    if not config.teacher:
-        raise UserError(f"config.teacher is empty, and this experiment learns from a teacher; {advice}")
-    try:
-        teacher, step = read_config(config.teacher), best_step(config.teacher)
-    except FileNotFoundError as error:
-        raise UserError(f"config.teacher = {config.teacher!r}: {error}") from error
-    wrong = []
-    if teacher.data.input != "heatmap":
-        wrong.append(f"it takes data.input = {teacher.data.input!r} where a teacher takes 'heatmap'")
-    for field in ("image_size", "patch_size"):
-        if teacher.model[field] != config.model[field]:
-            wrong.append(f"its model.{field} is {teacher.model[field]}, the student's {config.model[field]}")
-    if config.loss.get("features") and teacher.model.width != config.model.project_width:
-        wrong.append(
-            f"its model.width is {teacher.model.width}, the student's project_width {config.model.project_width}"
-        )
-    if wrong:
-        raise UserError(f"The teacher in {config.teacher} does not fit: {'; '.join(wrong)}. Change one of the two.")
-    return teacher, step
 
 
 def _write_config(config: ConfigDict, workdir: Path) -> None:

@@ -22,12 +22,12 @@ def complete(config: ConfigDict) -> ConfigDict:
 
 def teacher_of(config: ConfigDict, given: ConfigDict | None) -> ConfigDict | None:
     """The teacher's experiment: the one given, or one with the student's own sizes that sees heatmaps; None for an
-    experiment without a teacher.
+    experiment without a teacher in the step.
 
     Raises:
       UserError: if the student cannot learn from it.
     """
-    if "teacher" not in config:
+    if "teacher" not in config or config.get("teacher_outputs"):
         return None
     teacher = config.copy_and_resolve_references() if given is None else complete(given)
     if given is None:

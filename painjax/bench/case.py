@@ -12,8 +12,15 @@ from jaxtyping import Array, Float
 from painjax.errors import UserError
 from painjax.models.vitpain import ViTPainConfig
 
-# Width, depth and heads. S, B and L are DINOv3's; 'tiny' is for tests.
-SIZES = {"tiny": (32, 2, 2), "ti": (192, 12, 3), "s": (384, 12, 6), "b": (768, 12, 12), "l": (1024, 24, 16)}
+# Width, depth and heads. S, B and L are DINOv3's; 'tiny' is for tests, 'quick' that of `configs/`.
+SIZES = {
+    "tiny": (32, 2, 2),
+    "quick": (192, 6, 3),
+    "ti": (192, 12, 3),
+    "s": (384, 12, 6),
+    "b": (768, 12, 12),
+    "l": (1024, 24, 16),
+}
 DTYPES = ("float32", "bfloat16")
 PATCH_SIZE = 16
 REGISTERS = 4

@@ -8,6 +8,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from ml_collections import ConfigDict
 
+# Settings of `data.augment`, beside flip, that change where things are seen.
+MOVES = ("shift", "scale", "rotation")
+
 # Of the 68-point markup, the point that each one becomes in a mirror: jaw, brows, bridge, nostrils, eyes, outer and
 # inner lip.
 MIRROR_68 = np.array(

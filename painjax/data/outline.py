@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from painjax.data.pipeline import image_fields
+from painjax.data.precomputed import read_manifest
 from painjax.data.transforms import NORMALISATION
 from painjax.pspi import AU_NAMES
 
@@ -26,8 +27,14 @@ def batch_outline(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
         return shape(jnp.uint8, *count, side, side, len(figures.mean))
 
     landmarks = {"landmarks": shape(jnp.float32, 68, 2), "landmarks_visible": shape(jnp.bool_, 68)}
+    taught = {}
+    if config.get("teacher_outputs"):
+        manifest = read_manifest(config.teacher_outputs)
+        record = manifest.unpack(bytes(manifest.record_bytes))
+        taught = {field: shape(values.dtype.type, *values.shape) for field, values in record.items()}
     return (
         {field: picture(field) for field in image_fields(config)}
+        | taught
         | {
             "aus": shape(jnp.float32, len(AU_NAMES)),
             "pspi": shape(jnp.float32),

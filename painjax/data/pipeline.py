@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from painjax.data.batches import Batches
 from painjax.data.flip import is_flipped
+from painjax.data.precomputed import PrecomputedOutputs
 from painjax.data.references import References
 from painjax.data.sampling import order
 from painjax.data.sources import FrameSource
@@ -27,13 +28,16 @@ def train_batches(config: ConfigDict) -> Batches:
       [b, S, S, C] (`image`, `neutral_image`, `heatmap`: those of `image_fields`; [b, K, S, S, 3] the neutral images
       where `config.data.neutral` is 'several'), `aus` [b, 6], `pspi` [b], `identity` [b], `index` [b], `flip` [b] bool,
       and `valid` [b], all True; with `config.data.landmarks` also `landmarks` [b, 68, 2], in pixels of the stored
-      picture, and `landmarks_visible` [b, 68]. Batch k depends on nothing but the seed and k.
+      picture, and `landmarks_visible` [b, 68]; with `config.teacher_outputs` also the fields of
+      `Manifest.unpack`, [b, ...], of each frame as it is or mirrored. Batch k depends on nothing but the seed and k.
 
     Raises:
-      UserError: see `FrameSource` and `References`; or if the batch does not divide over the processes.
+      UserError: see `FrameSource`, `References` and `PrecomputedOutputs`; or if the batch does not divide over the
+        processes.
     """
     frames = _Frames(config, config.data.train_split, image_fields(config))
-    examples = functools.partial(_training_example, config, frames, order(config, frames.source))
+    outputs = PrecomputedOutputs(config.teacher_outputs) if config.get("teacher_outputs") else None
+    examples = functools.partial(_training_example, config, frames, outputs, order(config, frames.source))
     return _batches(config, _ENDLESS, examples)
 
 
@@ -51,7 +55,8 @@ def eval_batches(config: ConfigDict, split: str) -> Batches:
 def image_fields(config: ConfigDict) -> tuple[str, ...]:
     """The images that training needs, so that no others are decoded, and data sets without heatmaps will do."""
     images = _seen(config)
-    guided = config.get("teacher") or config.loss.get("heatmap") or config.loss.get("attention")
+    teacher = config.get("teacher") and not config.get("teacher_outputs")  # that sees them in the step
+    guided = teacher or config.loss.get("heatmap") or config.loss.get("attention")
     return (*images, "heatmap") if guided and "heatmap" not in images else images
 
 
@@ -106,9 +111,12 @@ def _own_example(load: Callable[[int], dict[str, Any]], rows: int, batch_size: i
     return load(batch * batch_size + first + row)
 
 
-def _training_example(config: ConfigDict, frames: _Frames, order: grain.MapDataset, i: int) -> dict[str, Any]:
-    frame = frames.read(int(order[i]), config.seed, i)
-    return frame | {"flip": is_flipped(config, i), "valid": np.True_}
+def _training_example(
+    config: ConfigDict, frames: _Frames, outputs: PrecomputedOutputs | None, order: grain.MapDataset, i: int
+) -> dict[str, Any]:
+    index, flip = int(order[i]), is_flipped(config, i)
+    taught = {} if outputs is None else outputs.read(index, bool(flip))
+    return frames.read(index, config.seed, i) | taught | {"flip": flip, "valid": np.True_}
 
 
 def _evaluation_example(frames: _Frames, i: int) -> dict[str, Any]:

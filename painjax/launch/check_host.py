@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from painjax.checkpoint import read_config
 from painjax.data.pipeline import image_fields
+from painjax.data.precomputed import PrecomputedOutputs
 from painjax.data.sources import FrameSource
 from painjax.errors import UserError
 from painjax.model_folder import is_model_folder
@@ -31,6 +32,8 @@ def check_host(config: ConfigDict) -> str:
             read_config(config.teacher)
         except FileNotFoundError as error:
             raise UserError(f"config.teacher is {config.teacher!r}: {error}") from error
+    if config.get("teacher_outputs"):
+        PrecomputedOutputs(config.teacher_outputs)
     data = config.data
     training, validation = (
         len(FrameSource(data.name, split, image_fields(config), data.data_dir))

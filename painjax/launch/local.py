@@ -16,7 +16,7 @@ from painjax.errors import UserError
 from painjax.launch.devices import device_variables, platform
 from painjax.launch.screen import Screen
 
-DISTRIBUTED = ("train", "evaluate")  # the subcommands that have --distributed
+DISTRIBUTED = ("train", "evaluate", "precompute")  # the subcommands that have --distributed
 _STOPPED = 143  # of `painjax train`: told to stop, and saved
 _GRACE_S = 10.0  # for the others to end by themselves, once one has failed
 _BAR_EVERY_S = 30  # in a file; on a terminal tqdm's own ten times a second
