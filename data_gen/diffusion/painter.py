@@ -1,6 +1,7 @@
 """The backend 'diffusion': textures of people from their portraits."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,7 +26,7 @@ def prepare(people: Sequence[Identity], face_model: str, config: DiffusionConfig
 
 def paint(person: Identity, face_model: FaceModel, size: int, config: DiffusionConfig) -> Texture:
     """The texture of a person; where their portrait is not in the cache, it is painted first."""
-    config = sources.pinned(config)
+    config = _pinned(config)
     shaping = studio.shaping(person, face_model.name, config)
     neutral = face_model.neutral(person)
     marks = neutral[face_model.topology.landmarks]
@@ -40,6 +41,12 @@ def paint(person: Identity, face_model: FaceModel, size: int, config: DiffusionC
     return dataclasses.replace(
         base, albedo=base.albedo if albedo is None else albedo, origin=_origin(entry, config, albedo is not None)
     )
+
+
+@functools.lru_cache
+def _pinned(config: DiffusionConfig) -> DiffusionConfig:
+    """Once in a process: reading gigabytes for each person would take longer than drawing them."""
+    return sources.pinned(config)
 
 
 def _origin(entry: cache.Entry, config: DiffusionConfig, painted: bool) -> dict[str, object]:

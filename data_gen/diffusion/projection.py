@@ -25,6 +25,7 @@ MARGIN = (
 )  # shares of the picture's side from the nearest pixel that is no skin: a painted edge is not exact
 FITTED = 40_000  # texels that the light is fitted to: more would not change it
 DARK = 1e-3  # linear; below this a ratio of colours says nothing
+BESIDE_MM = 4.0  # of what is no skin: not trusted either
 STRANGE = 0.35, 0.7  # log lightness by which what lies outside the face may differ from its base: else it is no skin
 
 
@@ -57,6 +58,7 @@ def project(
         return None
     color, carried = _delit(seen.color, below, normals, plain, canvas)
     likeness = smoothstep(*STRANGE[::-1], np.abs(_log_ratio(color, below) @ delighting.LUMINANCE))
+    likeness = _shrunk(np.where(seen.weight > 0, likeness, 1), canvas)
     weight = seen.weight * np.maximum(canvas.face, bare * canvas.above_chin * likeness)
     # what one side hides, the other may show
     other = (1 - weight) * weight[canvas.mirror] * np.maximum(canvas.face, bare)
@@ -110,6 +112,16 @@ def _log_ratio(color: np.ndarray, below: np.ndarray) -> np.ndarray:
 def _normals(neutral: np.ndarray, canvas: Canvas) -> np.ndarray:
     normals = canvas.on_texels(vertex_normals(dataclasses.replace(canvas.base.topology, template=neutral)))
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+
+
+def _shrunk(share: np.ndarray, canvas: Canvas) -> np.ndarray:
+    """(N,) shares 0..1, low in a soft margin around where they were low: beside a painted hairline there is no skin."""
+    atlas = canvas.base.atlas
+    whole = np.ones(len(atlas.positions), np.float32)
+    whole[canvas.texels] = share
+    side = max(int(BESIDE_MM * np.median(atlas.texels_per_mm)), 1)
+    least = scipy.ndimage.minimum_filter(atlas.image(whole), 2 * side + 1)
+    return scipy.ndimage.uniform_filter(least, side).reshape(-1)[canvas.places]
 
 
 def _painted(base: Texture, canvas: Canvas, color: np.ndarray) -> np.ndarray:

@@ -139,6 +139,20 @@ def test_a_white_collar_in_the_portrait_does_not_reach_the_neck(sitter, board):
     assert np.abs(after - before).max() < 20
 
 
+def test_hair_that_the_head_has_not_stays_off_the_forehead(sitter, board):
+    """Painted where the geometry is bald, it neither darkens the skin nor leaves its outline there."""
+    portrait = sitter.render(sitter.base)
+    brow = sitter.sitting.landmarks[17:27, 1].min()
+    line = int(brow - 0.25 * (sitter.sitting.landmarks[8, 1] - brow))  # half-way up the forehead
+    portrait[:line] = (30, 20, 15)
+    albedo = projection.project(portrait, sitter.sitting, board, sitter.base, sitter.neutral)
+    points, bare = board.base.texels.points[board.texels], sitter.base.surface[..., 2].reshape(-1)[board.places] > 250
+    forehead = (points[:, 1] > 37) & (points[:, 2] > 10) & bare
+    before, after = (p.reshape(-1, 3)[board.places][forehead].astype(int) for p in (sitter.base.albedo, albedo))
+    assert forehead.sum() > 1000
+    assert np.quantile(np.abs(after - before), 0.99) < 14 and np.abs(after - before).max() < 40
+
+
 def test_one_side_completes_the_other(sitter, board):
     """What hair hides on one cheek is taken from the other, mirrored."""
     truth, texture = patterned(sitter, board)  # symmetrical but for the sign, which the product of sines turns
