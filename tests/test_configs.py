@@ -100,7 +100,7 @@ LOGITS = {f"loss.{name}" for name in ("match_pspi", "match_aus", "match_threshol
 
 
 def test_ablations_differ_from_the_student_in_guidance_alone():
-    teacher = {"teacher", "model.project_width"}
+    teacher = {"teacher", "teacher_outputs", "model.project_width"}
     assert differences("student", "student_supervised") == GUIDANCE | LOGITS | teacher
     assert differences("student", "student_features_only") == GUIDANCE - {"loss.features"} | LOGITS
     assert differences("student", "student_logits_only") == GUIDANCE | {"model.project_width"}
