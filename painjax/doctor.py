@@ -22,6 +22,7 @@ _TIMEOUT_S = 120
 # What each extra of the package brings, by the distribution that tells whether it is there.
 EXTRAS = {
     "generate": ("pyrender", "build 3DPain: `tfds build`"),
+    "diffusion": ("diffusers", "paint skins of 3DPain by diffusion models"),
     "hub": ("huggingface_hub", "import weights by hub id"),
     "torch": ("torch", "read and write PyTorch checkpoints"),
     "video": ("av", "predict on videos"),

@@ -63,9 +63,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     BUILDER_CONFIGS = [_config(name, variant) for name, variant in VARIANTS.items()]
     DEFAULT_BUILDER_CONFIG_NAME = "quick"
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Only for the `_ict` and `_flame` configurations, and only without internet: put the folder `FaceXModel` of "
+        "For the `_ict` and `_flame` configurations, and only without internet: put the folder `FaceXModel` of "
         "the public repository ICT-VGL/ICT-FaceKit (MIT licence) here, or set PAINJAX_ICT_DIR to it. The `_flame` ones "
-        "also need PAINJAX_FLAME_FILE to name a FLAME model that you registered for."
+        "also need PAINJAX_FLAME_FILE to name a FLAME model that you registered for. The `_diffusion` ones take models "
+        "from the hub, or from folders that PAINJAX_DIFFUSION_MODEL and PAINJAX_DIFFUSION_CONTROLNET name."
     )
 
     def __init__(self, *, file_format=None, **kwargs):
