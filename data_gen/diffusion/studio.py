@@ -41,10 +41,10 @@ class Report:
 
 @dataclasses.dataclass(eq=False)
 class _Job:
-    """One portrait to paint; `faults` are those of its tries so far."""
+    """One portrait to paint: `marks` (68, 3) mm are the landmarks of the head, `faults` those of its tries so far."""
 
     person: Identity
-    neutral: np.ndarray
+    marks: np.ndarray
     shaping: dict[str, Any]
     prompt: Prompt
     faults: list[str] = dataclasses.field(default_factory=list)
@@ -61,27 +61,27 @@ def paint_missing(people: Sequence[Identity], face_model: FaceModel, config: Dif
 
     `config` is pinned (`sources.pinned`).
     """
-    jobs, found, given_up = [], 0, 0
+    waiting, found, given_up = collections.deque(), 0, 0  # a job goes with its pictures as soon as it is done
+    landmarks = face_model.topology.landmarks
     for person in people:
-        neutral, prompt = face_model.neutral(person), prompts.compose(person, config)
-        job = _Job(person, neutral, cache.record(person, face_model.name, prompt, config), prompt)
-        entry = cache.load(job.shaping, neutral[face_model.topology.landmarks])
+        marks, prompt = face_model.neutral(person)[landmarks].astype(np.float32), prompts.compose(person, config)
+        job = _Job(person, marks, cache.record(person, face_model.name, prompt, config), prompt)
+        entry = cache.load(job.shaping, marks)
         if entry is None:
-            jobs.append(job)
+            waiting.append(job)
         elif entry.portrait is None:
             given_up += 1
         else:
             found += 1
-    if not jobs:
+    if not waiting:
         return Report(found, 0, given_up, {})
     find, painter = checks.detector(config.check), pipelines.load(config)
-    painter.check_lengths([text for job in jobs for text in (job.prompt.text, job.prompt.negative)])
+    painter.check_lengths([text for job in waiting for text in (job.prompt.text, job.prompt.negative)])
     painted, faults = 0, collections.Counter()
     with (
         Renderer(face_model.topology, config.size) as renderer,
-        tqdm.tqdm(total=len(jobs), unit="portrait", desc="painting") as bar,
+        tqdm.tqdm(total=len(waiting), unit="portrait", desc="painting") as bar,
     ):
-        waiting = collections.deque(jobs)
         while waiting:
             batch = [waiting.popleft() for _ in range(min(config.batch, len(waiting)))]
             for job, picture in zip(batch, _painted(batch, painter, face_model, renderer), strict=True):
@@ -90,7 +90,7 @@ def paint_missing(people: Sequence[Identity], face_model: FaceModel, config: Dif
                     job.faults.append(fault)
                     faults[fault] += 1
                     if len(job.faults) < config.tries:
-                        waiting.append(job)
+                        waiting.appendleft(job)  # next, so that few are begun at a time
                         continue
                     given_up += 1
                     logging.warning(
@@ -99,7 +99,7 @@ def paint_missing(people: Sequence[Identity], face_model: FaceModel, config: Dif
                     )  # fmt: skip
                 else:
                     painted += 1
-                _keep(job, None if fault else picture.picture, painter, face_model)
+                _keep(job, None if fault else picture.picture, painter)
                 bar.update()
     return Report(found, painted, given_up, dict(faults))
 
@@ -110,7 +110,7 @@ def _painted(
     for job in batch:
         if job.sitting is None:
             base = procedural.paint(job.person, face_model, BASE_TEXELS)
-            job.sitting = sit(job.neutral, face_model, base, renderer)
+            job.sitting = sit(face_model.neutral(job.person), face_model, base, renderer)
     return painter.paint(
         [job.sitting.control() for job in batch],
         [job.prompt.text for job in batch],
@@ -123,7 +123,7 @@ def _fault(picture: np.ndarray, sitting: Sitting, config: DiffusionConfig, find:
     return "" if config.check == "none" else checks.fault(picture, sitting, find)
 
 
-def _keep(job: _Job, portrait: np.ndarray | None, painter: pipelines.Painter, face_model: FaceModel) -> None:
+def _keep(job: _Job, portrait: np.ndarray | None, painter: pipelines.Painter) -> None:
     told = {
         "painted": portrait is not None,
         "tries": len(job.faults) + (portrait is not None),
@@ -131,5 +131,4 @@ def _keep(job: _Job, portrait: np.ndarray | None, painter: pipelines.Painter, fa
         "seed": prompts.seed(job.person, len(job.faults) - (portrait is None)),
         "about": painter.about,
     }
-    marks = job.neutral[face_model.topology.landmarks].astype(np.float32)
-    cache.save(job.shaping, cache.Entry(portrait, job.sitting, marks, told))
+    cache.save(job.shaping, cache.Entry(portrait, job.sitting, job.marks, told))

@@ -1,5 +1,6 @@
 """What is kept is what was painted; what is damaged, of another head or of other settings is not taken for it."""
 
+import concurrent.futures
 import dataclasses
 
 import numpy as np
@@ -127,6 +128,28 @@ def test_list_verify_and_prune(folder, capsys, monkeypatch):
     cache_command.main(["prune"])
     assert "4 files removed, 1 portraits kept" in capsys.readouterr().out
     assert [path.name for path in folder.iterdir()] == [cache.path(shaping(index=10)).name]
+
+
+def test_the_command_line_says_damage_in_one_paragraph(folder, capsys):
+    from painjax.__main__ import main
+
+    assert main(["cache", "verify"]) == 0
+    cache.save(shaping(), entry())
+    cache.path(shaping()).write_bytes(b"PK")
+    assert main(["cache", "verify"]) == 2
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1 and "is damaged" in printed and "painjax cache prune" in printed
+
+
+def test_writers_and_readers_of_one_portrait_never_meet_half_of_it(folder):
+    def write_and_read(_):
+        cache.save(shaping(), entry())
+        return cache.load(shaping(), MARKS)
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(write_and_read, range(64)))
+    assert all(np.array_equal(one.portrait, entry().portrait) for one in got)
+    assert len(list(folder.iterdir())) == 1
 
 
 def test_a_writer_at_work_is_left_alone(folder):
