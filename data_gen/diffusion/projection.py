@@ -19,10 +19,7 @@ from data_gen.textures.noise import smoothstep
 DEPTH_MM = 1.5  # a texel so far behind what the camera saw there is still what it saw
 JUMP = 5.0  # pixels by which depth differs within three: more than a slope that is trusted
 GRAZING = 0.22, 0.50  # cosine to the camera: unseen below, fully trusted above
-MARGIN = (
-    0.002,
-    0.009,
-)  # shares of the picture's side from the nearest pixel that is no skin: a painted edge is not exact
+MARGIN = 0.002, 0.009  # shares of the side, from the nearest pixel that is no skin: painted edges are not exact
 FITTED = 40_000  # texels that the light is fitted to: more would not change it
 DARK = 1e-3  # linear; below this a ratio of colours says nothing
 BESIDE_MM = 4.0  # of what is no skin: not trusted either
@@ -99,7 +96,7 @@ def _delit(
     sample = sample[:: max(len(sample) // FITTED, 1)]
     coefficients = delighting.fit(color[sample], below[sample], normals[sample], plain[sample])
     mean = np.average(delighting.light(coefficients, normals[sample], np.zeros(3)), axis=0, weights=plain[sample])
-    color = color / delighting.light(coefficients, normals, mean)
+    color = color / delighting.light(coefficients, normals, np.maximum(mean, DARK))
     carried = delighting.spread(canvas, _log_ratio(color, below), plain)  # [V, 3]
     carried = canvas.on_texels(carried)  # [N, 3]
     return color * np.exp(-delighting.REMOVED * carried), (1 - delighting.REMOVED) * carried

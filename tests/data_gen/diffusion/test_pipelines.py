@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -191,6 +192,6 @@ def test_too_little_memory_halves_the_batch_and_says_so_once(folders, caplog):
 
 def test_without_the_extra(folders, monkeypatch):
     config = settings(folders["sd"])
-    monkeypatch.setitem(__import__("sys").modules, "diffusers", None)
+    monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(ModuleNotFoundError, match=r"needs diffusers: pip install 'painjax\[diffusion\]'"):
         pipelines.load(config)

@@ -153,6 +153,15 @@ def test_hair_that_the_head_has_not_stays_off_the_forehead(sitter, board):
     assert np.quantile(np.abs(after - before), 0.99) < 14 and np.abs(after - before).max() < 40
 
 
+@pytest.mark.parametrize("rgb", [(0, 0, 0), (255, 0, 0), (255, 255, 255)])
+def test_a_picture_of_one_colour_gives_colours_and_no_warning(sitter, board, rgb):
+    portrait = np.full((SIZE, SIZE, 3), rgb, np.uint8)
+    albedo = projection.project(portrait, sitter.sitting, board, sitter.base, sitter.neutral)
+    assert albedo.dtype == np.uint8 and albedo.shape == sitter.base.albedo.shape
+    blind = dataclasses.replace(sitter.sitting, skin=np.zeros_like(sitter.sitting.skin))
+    assert projection.project(portrait, blind, board, sitter.base, sitter.neutral) is None
+
+
 def test_one_side_completes_the_other(sitter, board):
     """What hair hides on one cheek is taken from the other, mirrored."""
     truth, texture = patterned(sitter, board)  # symmetrical but for the sign, which the product of sines turns
