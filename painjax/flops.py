@@ -14,6 +14,13 @@ from jax.interpreters import partial_eval
 
 # Primitives that run their one inner function once.
 _CALLS = {"jit", "closed_call", "core_call", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call"}
+# Kernels and other code that may multiply without saying how often.
+_OPAQUE = {"ffi_call", "pure_callback", "ragged_dot_general", "scaled_matmul"}
+_OPAQUE_KERNELS = ("dot_product_attention",)  # how the names of cuDNN's begin
+
+# Whether a function is traced to be counted and not to run: who has a kernel then leaves it for the products that it
+# stands for. A part of the keys of JAX's caches, so that neither trace is taken for the other.
+counting = jax.make_user_context(default_value=False)
 
 
 def count(function: Callable[..., Any], *arguments: Any) -> int:
@@ -21,7 +28,7 @@ def count(function: Callable[..., Any], *arguments: Any) -> int:
 
     A product of [N, K] by [K, M] counts 2 N K M; elementwise work is not counted. The body of a scan counts as often as
     it runs, of branches the dearest one. What is recomputed (`jax.checkpoint`) counts again, what no result depends on
-    does not count.
+    does not count. Attention counts as its two products, whichever kernel would run (`counting`).
 
     Args:
       function: anything that JAX can trace, jitted or not.
@@ -31,7 +38,8 @@ def count(function: Callable[..., Any], *arguments: Any) -> int:
       ValueError: if there are products inside a loop of unknown length, or in a kernel or another construct whose
         number of runs is not known here.
     """
-    traced = jax.make_jaxpr(function)(*arguments).jaxpr
+    with counting(True):
+        traced = jax.make_jaxpr(function)(*arguments).jaxpr
     needed, _ = partial_eval.dce_jaxpr(traced, [True] * len(traced.outvars))
     return _of_jaxpr(needed)
 
@@ -50,6 +58,8 @@ def _of_equation(equation: JaxprEqn) -> int:
         kernel = equation.invars[1].aval.shape
         out_channels = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
         return 2 * equation.outvars[0].aval.size * math.prod(kernel) // out_channels
+    if name in _OPAQUE or name.startswith(_OPAQUE_KERNELS):
+        raise ValueError(f"Cannot count the products of {name!r}: it does not say what it computes.")
     inner = [_of_jaxpr(each) for value in equation.params.values() for each in _jaxprs(value)]
     if not any(inner):
         return 0

@@ -1,10 +1,13 @@
 """Counts of single constructs, each known beforehand."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import pytest
 
 from painjax import flops
+from painjax.models.attention import attend
 
 N, K, M = 5, 7, 3
 X, W, SQUARE = jnp.ones((N, K)), jnp.ones((K, M)), jnp.ones((K, K))
@@ -94,3 +97,28 @@ def test_a_loop_of_unknown_length_is_refused():
         flops.count(until, X)
     # Elementwise work may loop as it likes.
     assert flops.count(lambda x: jax.lax.while_loop(lambda x: x.sum() < 9, lambda x: x + 1, x), X) == 0
+
+
+def test_attention_counts_the_same_where_a_kernel_computes_it(monkeypatch):
+    """No GPU is needed to see who would be asked; a jitted function that was traced to run is traced anew to count."""
+    q = jnp.ones((2, 5, 3, 8), jnp.bfloat16)
+    products = 2 * (2 * 2 * 3 * 5 * 5 * 8)
+
+    @jax.jit
+    def loss(q, k, v):
+        return attend(q, k, v).astype(jnp.float32).sum()
+
+    kernel = jax.ffi.ffi_call("a_kernel", jax.ShapeDtypeStruct(q.shape, q.dtype))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "devices", lambda: [types.SimpleNamespace(device_kind="NVIDIA H200")])
+    monkeypatch.setattr(jax.nn, "dot_product_attention", lambda q, k, v, *, implementation: kernel(q, k, v))
+    assert "a_kernel" in str(jax.make_jaxpr(loss)(q, q, q))
+    assert flops.count(loss, q, q, q) == products
+    assert flops.count(jax.grad(loss, argnums=(0, 1, 2)), q, q, q) == 3 * products
+    assert "a_kernel" in str(jax.make_jaxpr(loss)(q, q, q))
+
+
+def test_what_does_not_say_what_it_computes_is_refused():
+    kernel = jax.ffi.ffi_call("a_kernel", jax.ShapeDtypeStruct(X.shape, X.dtype))
+    with pytest.raises(ValueError, match="'ffi_call': it does not say what it computes"):
+        flops.count(kernel, X)

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from painjax.flops import counting
+
 _MASKED = -1e30  # finite, so that a row without any key gives no NaN
 
 
@@ -19,9 +21,9 @@ def attend(
 
     On an NVIDIA GPU cuDNN's fused kernel, which takes half-precision inputs and no mask that varies by row. Everywhere
     else two products, heads first, divided late: on CPU XLA then copies least, which makes it three times as fast as
-    `jax.nn.dot_product_attention`.
+    `jax.nn.dot_product_attention`. The two products are also what `painjax.flops` counts, whatever runs.
     """
-    if valid is None and _fused(q):
+    if valid is None and _fused(q) and not counting.value:
         return jax.nn.dot_product_attention(q, k, v, implementation="cudnn")
     q, k, v = (x.swapaxes(1, 2) for x in (q / math.sqrt(q.shape[-1]), k, v))  # [B, H, N | M, K]
     scores = jnp.einsum("bhnk,bhmk->bhnm", q, k, preferred_element_type=jnp.float32)
