@@ -25,7 +25,7 @@ class Canvas:
       vertices: (N, 3) int32 corners of the texel's triangle; weights: (N, 3) float32 barycentric, rows sum to 1.
       mirror: (N,) int64, the texel on the other side of the face; itself, where there is none.
       face: (N,) float32 0..1, the face from brows to chin, whose painted brows and beard a portrait replaces.
-      above_chin: (N,) float32 0..1, not the neck: a portrait's collar need not be where the base has it.
+      above_jaw: (N,) float32 0..1, not the neck: a portrait's collar and the shadow of its chin stay off it.
       plain: (N,) bool, front of the face without eyes, brows and lips: where shading can be told from colour.
       area: (V,) float64 mm2 of skin around each vertex of the template; 0 on what is no skin.
       laplacian: (V, V) sparse, cotangent Laplacian of the template's skin, positive semidefinite.
@@ -38,7 +38,7 @@ class Canvas:
     weights: np.ndarray
     mirror: np.ndarray
     face: np.ndarray
-    above_chin: np.ndarray
+    above_jaw: np.ndarray
     plain: np.ndarray
     area: np.ndarray
     laplacian: scipy.sparse.csr_array
@@ -73,8 +73,11 @@ def _make(topology: Topology, size: int) -> Canvas:
     mirror[here[np.isfinite(distance)]] = other[np.isfinite(distance)]
     anatomy, y = base.texels, points[:, 1]
     chin = anatomy.landmarks[8, 1]
-    above_chin = smoothstep(chin - 12, chin, y)
-    face = front * smoothstep(BROW_MM, BROW_MM - 6, y) * above_chin
+    right, left = anatomy.landmarks[8::-1], anatomy.landmarks[8:17]  # from the chin to the ears
+    line = ((right + left) / 2)[::-1]
+    jaw = np.interp(points[:, 2], np.maximum.accumulate(line[:, 2]), line[:, 1])
+    above_jaw = smoothstep(jaw - 10, jaw, y)
+    face = front * smoothstep(BROW_MM, BROW_MM - 6, y) * above_jaw
     brows = (np.abs(anatomy.brow_across[texels]) < 9) & (anatomy.brow_along[texels] > -5)
     plain = (front > 0.9) & (anatomy.lips[texels] < -2) & (anatomy.eye[texels] > 7) & ~brows
     area, laplacian = _surface(topology)
@@ -86,7 +89,7 @@ def _make(topology: Topology, size: int) -> Canvas:
         weights[texels].astype(np.float32),
         mirror,
         face.astype(np.float32),
-        above_chin.astype(np.float32),
+        above_jaw.astype(np.float32),
         plain & (points[:, 1] > chin + 5),
         area,
         laplacian,

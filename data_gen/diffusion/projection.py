@@ -56,7 +56,7 @@ def project(
     color, carried = _delit(seen.color, below, normals, plain, canvas)
     likeness = smoothstep(*STRANGE[::-1], np.abs(_log_ratio(color, below) @ delighting.LUMINANCE))
     likeness = _shrunk(np.where(seen.weight > 0, likeness, 1), canvas)
-    weight = seen.weight * np.maximum(canvas.face, bare * canvas.above_chin * likeness)
+    weight = seen.weight * np.maximum(canvas.face, bare * canvas.above_jaw * likeness)
     # what one side hides, the other may show
     other = (1 - weight) * weight[canvas.mirror] * np.maximum(canvas.face, bare)
     both = np.maximum(weight + other, 1e-6)
