@@ -183,7 +183,7 @@ def evaluate(options: argparse.Namespace, _: list[str]) -> int:
         print(json.dumps(result, allow_nan=False))
     else:
         print(console.evaluation_text(result))
-        print(f"\nWritten: {Path(options.workdir) / 'evaluation.json'} and beside it")
+        print(f"\nWritten: {evaluation.file_of(options.workdir, result)} and beside it")
     return DONE
 
 

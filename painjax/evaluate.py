@@ -39,7 +39,7 @@ def main(
     workdir: str | os.PathLike, split: str, *, data_name: str | None = None, data_dir: str | None = None
 ) -> dict[str, Any]:
     """Evaluates the best checkpoint of `workdir` on `split` and writes what was found, `evaluation_<split>.json` and
-    `predictions_<split>.npz`; `evaluation.json` is a copy of the last one.
+    `predictions_<split>.npz`; `evaluation.json` is a copy of the last one of the training's own data set.
 
     A model that can use a neutral reference is evaluated with and without; the headline is with it, fixed here and
     not chosen by the results.
@@ -67,7 +67,7 @@ def main(
     if data_name is None:
         _check_unchanged(data_set, workdir)
         trained = config
-    name = split if config.data.name == trained.data.name else f"{config.data.name.replace('/', '_')}_{split}"
+    own = config.data.name == trained.data.name
 
     # ---- Predict ----
     headline = "without_neutral" if config.model.neutral == "none" else "with_neutral"
@@ -100,18 +100,35 @@ def main(
 
     # ---- Write ----
     if jax.process_index() == 0:
+        name = _name(split, None if own else config.data.name)
         best.save(workdir / f"predictions_{name}.npz")
         write_json(workdir / f"evaluation_{name}.json", evaluation)
-        write_json(workdir / "evaluation.json", evaluation)
+        if own:
+            write_json(workdir / "evaluation.json", evaluation)
     return evaluation
 
 
-def read_evaluation(workdir: str | os.PathLike, split: str) -> dict[str, Any] | None:
-    """What was found on `split` of the training's data set; None if it has not been evaluated."""
-    for name in (f"evaluation_{split}.json", "evaluation.json"):  # earlier versions wrote the second only
+def _name(split: str, other_data: str | None) -> str:
+    """What stands in the names of the files: the split and, if it is not the training's, the data set."""
+    return split if other_data is None else f"{other_data.replace('/', '_')}_{split}"
+
+
+def file_of(workdir: str | os.PathLike, evaluation: dict[str, Any]) -> Path:
+    """Where `main` writes what it found."""
+    name, trained = evaluation["data_set"]["name"], checkpoint.read_config(workdir).data.name
+    return Path(workdir) / f"evaluation_{_name(evaluation['split'], None if name == trained else name)}.json"
+
+
+def read_evaluation(workdir: str | os.PathLike, split: str | None, data_name: str) -> dict[str, Any] | None:
+    """What was found on `split` of the training's data set, `data_name`, or with None on that one of its splits which
+    was evaluated last; None if it has not been evaluated."""
+    last = "evaluation.json"  # earlier versions wrote only this one, and of every data set
+    for name in (last,) if split is None else (f"evaluation_{split}.json", last):
         file = Path(workdir) / name
         found = json.loads(file.read_text()) if file.exists() else None
-        if found is not None and found["split"] == split:
+        if found is None or found.get("data_set", {}).get("name", data_name) != data_name:
+            continue
+        if split in (None, found["split"]):
             return found
     return None
 

@@ -18,6 +18,7 @@ from painjax import checkpoint
 from painjax.data.sources import FrameSource
 from painjax.demographics import by_group
 from painjax.errors import UserError
+from painjax.evaluate import read_evaluation
 from painjax.exportable import Exportable
 from painjax.metrics import Predictions
 from painjax.model_folder import flatten
@@ -179,11 +180,11 @@ def _architecture(model: Exportable) -> str:
 def _measured(model: Exportable) -> str:
     if model.kind == "encoder":
         return "Nothing: an encoder alone tells no pain."
-    files = [model.folder / name for name in ("evaluation_test.json", "evaluation.json")]
-    file = next((file for file in files if file.is_file()), None)
-    if file is None:
+    data_name = _data(model).name
+    splits = ("test", None)  # the test split, else the last that was evaluated
+    found = next(filter(None, (read_evaluation(model.folder, split, data_name) for split in splits)), None)
+    if found is None:
         return f"Nothing yet: `painjax evaluate --workdir={model.folder.name}` had not been run when this was exported."
-    found = json.loads(file.read_text())
     if found["step"] != model.step:
         return f"Nothing on this model: the evaluation at hand is of step {found['step']}, this is step {model.step}."
     names = ("mae", "rmse", "pcc", "icc", *(f"auroc@{k}" for k in PSPI_THRESHOLDS))
@@ -193,7 +194,7 @@ def _measured(model: Exportable) -> str:
     return "\n\n".join(
         [
             f"On {found['n']} frames of {found['identities']} people of the split `{found['split']}` of "
-            f"`{_data(model).name}`. PSPI; AUROC at PSPI >= k. The best constant is what a model must beat.",
+            f"`{data_name}`. PSPI; AUROC at PSPI >= k. The best constant is what a model must beat.",
             _table(
                 ("", *names),
                 [(name, *(row.get(key) for key in names)) for name, row in rows]

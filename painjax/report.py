@@ -86,7 +86,8 @@ def load_run(workdir: str | os.PathLike, split: str) -> Run:
     """A run with its evaluation on `split`; evaluates it first if that is missing or not of the best checkpoint."""
     workdir = Path(workdir)
     config, step = checkpoint.read_config(workdir), checkpoint.best_step(workdir)
-    arrays, evaluation = workdir / f"predictions_{split}.npz", evaluate.read_evaluation(workdir, split)
+    arrays = workdir / f"predictions_{split}.npz"
+    evaluation = evaluate.read_evaluation(workdir, split, config.data.name)
     if evaluation is None or evaluation["step"] != step or not arrays.exists():
         evaluation = evaluate.main(workdir, split)
     log = workdir / "metrics.jsonl"

@@ -148,15 +148,21 @@ def test_each_split_has_a_file_and_another_data_set_does_not_take_its_place(trai
     assert test != validation and test["data_set"]["version"] == "1.0.0"
     for split, found in (("test", test), ("validation", validation)):
         assert json.loads((tmp_path / f"evaluation_{split}.json").read_text()) == found
-        assert evaluate.read_evaluation(tmp_path, split) == found
-    assert evaluate.read_evaluation(tmp_path, "train") is None
+        assert evaluate.read_evaluation(tmp_path, split, "pain3d/quick") == found
+    assert evaluate.read_evaluation(tmp_path, "train", "pain3d/quick") is None
+    (tmp_path / "config.json").write_text(config.to_json())
+    assert evaluate.file_of(tmp_path, test).name == "evaluation_test.json"
     (tmp_path / "evaluation_validation.json").unlink()  # as an earlier version left it: the last one only
-    assert evaluate.read_evaluation(tmp_path, "validation") == validation
+    assert evaluate.read_evaluation(tmp_path, "validation", "pain3d/quick") == validation
     shutil.copytree(data_dir / "pain3d/quick", tmp_path / "data/pain3d/other")
     other = evaluate.main(tmp_path, "test", data_name="pain3d/other", data_dir=str(tmp_path / "data"))
     assert other["data_set"]["name"] == "pain3d/other" and other["pspi"] == test["pspi"]
-    assert other == json.loads((tmp_path / "evaluation_pain3d_other_test.json").read_text())
-    assert evaluate.read_evaluation(tmp_path, "test") == test
+    assert evaluate.file_of(tmp_path, other).name == "evaluation_pain3d_other_test.json"
+    assert other == json.loads(evaluate.file_of(tmp_path, other).read_text())
+    assert evaluate.read_evaluation(tmp_path, None, "pain3d/quick") == validation
+    (tmp_path / "evaluation.json").write_text(json.dumps(other))  # as an earlier version did
+    assert evaluate.read_evaluation(tmp_path, None, "pain3d/quick") is None
+    assert evaluate.read_evaluation(tmp_path, "test", "pain3d/quick") == test
 
 
 def test_a_data_set_that_has_changed_is_refused_unless_it_is_named(trained, tmp_path, data_dir):

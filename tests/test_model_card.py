@@ -116,6 +116,15 @@ def test_figures_of_another_step_are_not_shown(folder):
     assert "step 7" in card and "| with neutral |" not in card
 
 
+def test_figures_of_another_data_set_are_not_shown(folder):
+    evaluate(described(folder, experiment=EXPERIMENT), step=0)
+    file = folder / "evaluation.json"
+    found = json.loads(file.read_text())
+    for name, shown in (("pain3d/quick", True), ("unbc_mcmaster", False)):
+        file.write_text(json.dumps(found | {"data_set": {"name": name}}))
+        assert ("| with neutral |" in card_of(folder)) is shown
+
+
 # --- the code in it ---
 
 
