@@ -5,11 +5,12 @@ own. The folder's name says what shaped the examples, and a build with other set
 elsewhere. The files hold plain arrays, and reading them executes nothing.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,34 @@ def folder(parent: Path, settings: Mapping[str, Any]) -> Path:
 
     The generator's own code counts as a setting: a build that is gone on with is by one generator from end to end.
     """
-    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    key = json.dumps([settings, code()], sort_keys=True)
+    return parent / f"{_NAME}{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def code() -> str:
+    """A hash of the generator's own code."""
+    key = hashlib.sha256()
     for source in sorted(Path(__file__).parent.rglob("*.py")):
         key.update(source.read_bytes())
-    return parent / f"{_NAME}{key.hexdigest()[:16]}"
+    return key.hexdigest()[:16]
 
 
 def kept_bytes(parent: Path) -> int:
     """How much disk space all folders of finished identities below `parent` take."""
     return sum(path.stat().st_size for path in parent.glob(f"{_NAME}*/*"))
+
+
+def kept_bytes_of(where: Path, identities: Iterable[int]) -> int:
+    """How much of it some identities in one of the folders take."""
+    return sum(path.stat().st_size for path in (_path(where, i) for i in identities) if path.exists())
+
+
+def remove(where: Path, identities: Iterable[int]) -> None:
+    """Removes some identities from one of the folders, and the folder if nothing else is in it."""
+    for identity in identities:
+        _path(where, identity).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # not there, or somebody else's identities are
+        where.rmdir()
 
 
 def remove_all(parent: Path) -> None:

@@ -8,6 +8,7 @@ from painjax.errors import UserError
 # How the command begins -> the module whose `main(arguments)` takes the rest of it.
 COMMANDS = {
     ("gallery",): "data_gen.gallery",
+    ("generate",): "tfds_builders.pain3d.generate_command",
     ("bench", "generate"): "data_gen.benchmark",
     ("cache",): "data_gen.diffusion.cache_command",
 }

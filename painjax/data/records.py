@@ -81,7 +81,8 @@ class Records:
 
 def dataset_version(name: str, data_dir: str | None = None) -> dict[str, str]:
     """What tells a built data set from others: its `name`, its `version`, and a `fingerprint` of what the data set says
-    of itself (fields, and examples and bytes of each split). No record is read.
+    of itself (fields, examples and bytes of each split, and of how many shards it was merged, which orders the
+    examples). No record is read.
 
     Raises:
       UserError: when it is not built.
@@ -89,7 +90,8 @@ def dataset_version(name: str, data_dir: str | None = None) -> dict[str, str]:
     builder = _find(name, data_dir)
     splits = {key: [split.num_examples, split.num_bytes] for key, split in builder.info.splits.items()}
     fields = json.loads((Path(builder.data_dir) / "features.json").read_text())
-    described = json.dumps([fields, splits], sort_keys=True)
+    merged = [dict(builder.info.metadata)] if builder.info.metadata else []
+    described = json.dumps([fields, splits, *merged], sort_keys=True)
     return {
         "name": name,
         "version": str(builder.info.version),

@@ -9,8 +9,10 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from flax import nnx
 
+from data_gen.record import GENERATOR_VERSION
 from painjax.checkpoint import restore_model
 from tests.launch.slurm_cluster import NODES, cluster, wait_until, why_not
 
@@ -156,20 +158,25 @@ def test_what_cannot_run_is_refused(slurm, environment, arguments, message, tmp_
     assert message in log.read_text()
 
 
-def test_each_task_of_an_array_builds_its_configuration(slurm, tmp_path):
-    arguments = ["tiny", "tinny", f"--data_dir={tmp_path}"]
-    job = submit(slurm, GENERATE, tmp_path / "%a.log", *arguments, options=["--array=0-1", "--mem-per-cpu=1G"])
-    built = slurm.wait(f"{job}_0", "COMPLETED", "FAILED")
-    assert built["JobState"] == "COMPLETED", (tmp_path / "0.log").read_text()
-    assert list(tmp_path.glob("pain3d/tiny/*/pain3d-train.array_record*"))
+def test_an_array_makes_the_shards_and_a_job_after_it_merges_them(slurm, tmp_path):
+    arguments = ["--config=tiny", f"--data_dir={tmp_path}"]
+    options = ["--array=0-1", "--mem-per-cpu=1G"]
+    made = submit(slurm, GENERATE, tmp_path / "%a.log", *arguments, options=options)
+    after = [f"--dependency=afterok:{made}", "--mem-per-cpu=1G"]
+    job = submit(slurm, GENERATE, tmp_path / "merge.log", *arguments, "--merge", options=after)
+    ended = slurm.wait(job, "COMPLETED", "FAILED", "CANCELLED")
+    said = "".join(log.read_text() for log in sorted(tmp_path.glob("*.log")))
+    assert ended["JobState"] == "COMPLETED", said
+    splits = tfds.builder_from_directory(tmp_path / "pain3d/tiny" / GENERATOR_VERSION).info.splits
+    assert sum(split.num_examples for split in splits.values()) == 198
+    assert len(splits["train"].shard_lengths) == 2
+
+
+def test_an_array_with_gaps_is_refused(slurm, tmp_path):
+    arguments = ["--config=tiny", f"--data_dir={tmp_path}"]
+    job = submit(slurm, GENERATE, tmp_path / "job.log", *arguments, options=["--array=1-1", "--mem-per-cpu=1G"])
     assert slurm.wait(f"{job}_1", "COMPLETED", "FAILED")["ExitCode"] == "2:0"
-    assert "There is no configuration 'tinny' of pain3d; there are tiny quick" in (tmp_path / "1.log").read_text()
-
-
-def test_an_array_of_another_size_is_refused(slurm, tmp_path):
-    job = submit(slurm, GENERATE, tmp_path / "job.log", "tiny", "quick")
-    assert slurm.wait(job, "COMPLETED", "FAILED")["ExitCode"] == "2:0"
-    assert "sbatch --array=0-1" in (tmp_path / "job.log").read_text()
+    assert "sbatch --array=0-0" in (tmp_path / "job.log").read_text()
 
 
 def test_nothing_is_left_when_the_cluster_ends():

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import requests
@@ -137,6 +138,20 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         finished.remove_all(parent)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+        generator, settings = self._prepare(dl_manager)
+        self._unfinished = finished.folder(Path(self.data_dir).parent, settings)
+        return {split: self._generate_examples(split, generator) for split in SPLITS}
+
+    def prepare(self, manual_dir: str | None = None) -> tuple[GeneratorConfig, dict[str, Any]]:
+        """Gets the files that the faces need, and says what will be drawn.
+
+        Returns:
+          The generator's settings, models pinned; and all that shapes an example, fit for JSON.
+        """
+        config = tfds.download.DownloadConfig(manual_dir=manual_dir)
+        return self._prepare(self._make_download_manager(download_dir=None, download_config=config))
+
+    def _prepare(self, dl_manager: tfds.download.DownloadManager) -> tuple[GeneratorConfig, dict[str, Any]]:
         _report_balance(self.builder_config.identities)
         face_model = self.builder_config.generator.face_model
         if face_model == "flame":
@@ -150,9 +165,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         generator = self.builder_config.generator
         if generator.diffusion is not None:  # the same commits from end to end, and errors before anything is drawn
             generator = dataclasses.replace(generator, diffusion=sources.pinned(generator.diffusion))
-        settings = dataclasses.asdict(generator) | {"version": GENERATOR_VERSION, "files": files}
-        self._unfinished = finished.folder(Path(self.data_dir).parent, settings)
-        return {split: self._generate_examples(split, generator) for split in SPLITS}
+        return generator, dataclasses.asdict(generator) | {"version": GENERATOR_VERSION, "files": files}
 
     def _generate_examples(self, split: str, generator: GeneratorConfig):
         seed = generator.dataset_seed

@@ -1,0 +1,37 @@
+"""`painjax generate`: a data set that several machines make, each a shard of it, without TensorFlow.
+
+painjax generate --config=full --data_dir=DIR --shard=3/8    on each machine, or in each task of an array job
+painjax generate --config=full --data_dir=DIR --merge        once, when the shards lie in one folder
+
+A shard that was killed goes on when the same command is run again. Machines without a common disk: copy the files of
+DIR/pain3d/CONFIG/shards into one such folder before merging.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from data_gen.shards import Shard
+from data_gen.variants import VARIANTS
+from tfds_builders.pain3d import merge, shards
+from tfds_builders.pain3d.pain3d_dataset_builder import Builder
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="painjax generate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", required=True, choices=VARIANTS, metavar="NAME", help="%(choices)s")
+    parser.add_argument("--data_dir", metavar="DIR", help="default: TFDS's, ~/tensorflow_datasets")
+    parser.add_argument("--manual_dir", metavar="DIR", help="where ICT-FaceKit is, for `_ict` without internet")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--shard", metavar="i/n", help="write shard i of n, 0 <= i < n")
+    what.add_argument("--merge", action="store_true", help="make the data set of the shards that are there")
+    options = parser.parse_args(arguments)
+    builder = Builder(config=options.config, data_dir=options.data_dir)
+    if builder.is_prepared():
+        sys.stdout.write(f"{builder.data_dir} is built already.\n")
+    elif options.merge:
+        sys.stdout.write(f"{merge.merge(builder)} is built.\n")
+    else:
+        sys.stdout.write(f"Written: {shards.write(builder, Shard.parse(options.shard), options.manual_dir)}\n")
