@@ -1,6 +1,10 @@
 """The only file that knows Orbax: how the arrays of a checkpoint are written and read."""
 
+import contextlib
+import errno
 import os
+import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +13,16 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
+from painjax.errors import UserError
+
 FOLDER = "checkpoints"
 # What reading a truncated, emptied or half-deleted checkpoint has been seen to raise.
 DAMAGE = (OSError, ValueError, KeyError, TypeError)
 # What writing to a full disk, or to one that has gone away, has been seen to raise.
 WRITING = (OSError, ValueError)
+# What the system says of files that are lost. Anything else, such as no permission, is said of whoever wants to read.
+_LOST = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)
+_SHOWN = 5  # arrays that do not fit
 _UNFINISHED = "*.orbax-checkpoint-tmp*"
 
 
@@ -40,25 +49,64 @@ def read(checkpoint: Path, like: Mapping[str, Any]) -> dict[str, Any]:
       like: a part's name -> its arrays, or shapes with a sharding, to be laid out as; None for a part that is JSON.
 
     Raises:
+      UserError: if it holds arrays of other names or shapes, or may not be read just now: the checkpoint is a good one.
       DAMAGE: if it cannot be read.
     """
-    read = {}
-    for name, arrays in like.items():
-        if not (checkpoint / name).is_dir():
-            raise FileNotFoundError(f"{checkpoint} has no {name}")
-        handler = _json() if arrays is None else _arrays()
-        if arrays is None:
-            args = ocp.args.JsonRestore()
-        else:
-            args = ocp.args.PyTreeRestore(arrays, restore_args=ocp.checkpoint_utils.construct_restore_args(arrays))
+    try:
+        return {name: _read_part(checkpoint / name, arrays) for name, arrays in like.items()}
+    except DAMAGE as error:
+        number = error_number(error)
+        if number is None or number in _LOST:
+            raise
+        raise UserError(
+            f"{checkpoint} cannot be read: {os.strerror(number)}. It may well be good: mend that, and the same command "
+            "goes on from it."
+        ) from error
+
+
+def error_number(error: Exception) -> int | None:
+    """What the system said (`errno`), where the error comes from it; Orbax has it behind long paths."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    said = re.search(r"os_error_code='(\d+)'", str(error))
+    return int(said[1]) if said else None
+
+
+def _read_part(folder: Path, like: Any) -> Any:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder.parent} has no {folder.name}")
+    with contextlib.closing(_json() if like is None else _arrays()) as handler:
+        if like is None:
+            return handler.restore(epath.Path(folder), args=ocp.args.JsonRestore())
+        _check_fit(folder, handler.metadata(epath.Path(folder)).tree, like)
+        restore_args = ocp.checkpoint_utils.construct_restore_args(like)
         try:
-            read[name] = handler.restore(epath.Path(checkpoint / name), args=args)
+            return handler.restore(epath.Path(folder), args=ocp.args.PyTreeRestore(like, restore_args=restore_args))
         except Exception as error:
             if type(error) is not Exception:
                 raise
             raise OSError(str(error.__cause__ or error)) from error  # Orbax's way to say that an array is damaged
-        handler.close()
-    return read
+
+
+def _check_fit(folder: Path, saved: Any, like: Any) -> None:
+    """Raises UserError unless there are the same names with the same shapes."""
+    there, wanted = _shapes(saved), _shapes(like)
+    differs = [
+        f"{name} is {there.get(name, 'absent')} there and {wanted.get(name, 'absent')} here"
+        for name in sorted(there.keys() | wanted.keys())
+        if there.get(name) != wanted.get(name)
+    ]
+    if differs:
+        more = [f"{len(differs) - _SHOWN} more"] if len(differs) > _SHOWN else []
+        raise UserError(
+            f"{folder} is of another model or optimizer: {', '.join(differs[:_SHOWN] + more)}. Go on with the version "
+            "of PainJAX and the configuration that it was trained with, or use another --workdir."
+        )
+
+
+def _shapes(arrays: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(arrays)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in leaves}
 
 
 def manager(workdir: str | os.PathLike, kept: Callable[[Sequence[int]], set[int]]) -> ocp.CheckpointManager:
@@ -79,6 +127,14 @@ def write(manager: ocp.CheckpointManager, step: int, *, params: Any, progress: A
         position=ocp.args.JsonSave(position),
     )
     manager.save(step, args=arguments, force=True)
+
+
+def wait_for_writers(seconds: float) -> None:
+    """Waits at most so long for each thread that still writes: when one fails, Orbax reports it and leaves the others
+    to themselves, which make the folders again that somebody removes."""
+    for thread in threading.enumerate():
+        if type(thread).__module__.startswith("orbax."):
+            threading.Thread.join(thread, seconds)  # Orbax's own would raise what has been reported
 
 
 class _Manager(ocp.CheckpointManager):

@@ -1,9 +1,9 @@
 """The checkpoints of a training run, as the run itself uses them."""
 
+import contextlib
 import dataclasses
 import math
 import os
-import re
 import shutil
 import signal
 import textwrap
@@ -22,6 +22,9 @@ from painjax.checkpoint import orbax_files
 from painjax.checkpoint.scores import DEFAULT_METRIC, best, goodness, read_scores, write_scores
 from painjax.errors import Stopped, UserError
 from painjax.state import TrainState
+
+_LEFT_BEHIND = 10.0  # seconds for each thread of a save that has failed
+_DAMAGED = "damaged_checkpoint_"  # what is set aside, before its step
 
 
 class Checkpoints:
@@ -46,13 +49,12 @@ class Checkpoints:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         failed = error is not None and not isinstance(error, Stopped)
         try:
-            if not failed:
-                self._wait()
-            self._manager.close()
-        except orbax_files.WRITING:
             if not failed:  # else what ended the training is the news
-                raise
+                self._wait()
         finally:
+            with contextlib.suppress(*orbax_files.WRITING):  # of the save that has been waited for, or is no news
+                self._manager.close()
+            orbax_files.wait_for_writers(_LEFT_BEHIND)
             self._remove_unfinished()  # so that a full disk has room again
             if self._previous_handler is not None:
                 signal.signal(signal.SIGTERM, self._previous_handler)
@@ -102,13 +104,21 @@ class Checkpoints:
 
         Returns:
           The state and the position saved with it, or None if there is no checkpoint.
+
+        Raises:
+          UserError: if a checkpoint is good and does not fit `state`, or may not be read just now; if all are damaged.
         """
         like = {"params": _used(state), "progress": _progress(state), "position": None}
         for step in sorted(self._manager.all_steps(), reverse=True):
+            saved = damage = refusal = None
             try:
-                saved, damage = orbax_files.read(self._path(step), like), None
+                saved = orbax_files.read(self._path(step), like)
+            except UserError as error:
+                refusal = error
             except orbax_files.DAMAGE as error:
-                saved, damage = None, error
+                damage = error
+            if _any_process(refusal is not None):
+                raise refusal or UserError(f"Another process cannot read {self._path(step)}, and says why.")
             if _any_process(damage is not None):
                 self._set_aside(step, damage)
                 continue
@@ -120,6 +130,12 @@ class Checkpoints:
             else:
                 restored = dataclasses.replace(state, params={"model": trained}, ema=used, **progress)
             return restored, saved["position"]
+        damaged = sorted(self._workdir.glob(f"{_DAMAGED}*"))
+        if _any_process(bool(damaged)):
+            raise UserError(
+                f"No checkpoint of {self._workdir} can be read. Set aside: {', '.join(map(str, damaged))}. Bring "
+                "one back from a copy, or remove them to start again with step 1."
+            )
         return None
 
     def stop_requested(self) -> bool:
@@ -162,8 +178,8 @@ class Checkpoints:
     def _not_saved(self, error: Exception) -> UserError:
         good = max(orbax_files.checkpoints(self._workdir), default=None)
         kept = "There is no earlier checkpoint" if good is None else f"The one of step {good} is kept"
-        number = re.search(r"os_error_code='(\d+)'", str(error))  # behind long paths
-        why = os.strerror(int(number[1])) if number else _shortened(error)
+        number = orbax_files.error_number(error)
+        why = os.strerror(number) if number else _shortened(error)
         return UserError(
             f"The checkpoint of step {self._saving} could not be written to {self._manager.directory}: {why}. "
             f"{kept}. Check that the disk is not full and may be written to; then the same command goes "
@@ -176,7 +192,7 @@ class Checkpoints:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _set_aside(self, step: int, damage: Exception | None) -> None:
-        checkpoint, place = self._path(step), self._workdir / f"damaged_checkpoint_{step}"
+        checkpoint, place = self._path(step), self._workdir / f"{_DAMAGED}{step}"
         why = "another process cannot read its part" if damage is None else _shortened(damage)
         logging.warning("Checkpoint %s cannot be read: %s. It is moved to %s.", checkpoint, why, place)
         if jax.process_index() == 0:
