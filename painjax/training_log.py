@@ -2,8 +2,9 @@
 
 import importlib.util
 import json
+import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -39,7 +40,7 @@ class TrainingLog:
             metrics = MetricsLog(workdir, start, validated=validated)
             self._writers.append(metrics)
             if config.tensorboard:
-                self._writers.append(TensorBoardLog(workdir, start))
+                self._writers.append(TensorBoardLog(workdir, start, metrics.at_start))
             if config.wandb:
                 self._writers.append(WandbLog(config, workdir, metrics.reached if validated else start - 1))
 
@@ -69,13 +70,14 @@ def check_writers(config: ConfigDict) -> None:
 class MetricsLog:
     """`metrics.jsonl`: one JSON object per line; entries after the step that is resumed from are dropped first.
 
-    So is the validation of that step, unless it is `validated`: it is made again. Undefined values (NaN) are written as
-    null. `reached` is the last step that was in it, dropped or not.
+    So is the validation of that step, unless it is `validated`: it is made again. What a run that begins anew drops is
+    kept in `metrics_before.jsonl`. Undefined values (NaN) are written as null. `reached` is the last step that was in
+    it, dropped or not; `at_start` are the numbers of `start` that stay.
     """
 
     def __init__(self, workdir: Path, start: int, *, validated: bool = True):
         self._path = workdir / "metrics.jsonl"
-        self.reached = 0
+        self.reached, self.at_start = 0, []
         if self._path.exists():
             lines = self._path.read_text().splitlines(keepends=True)
             # A line without an end was being written when the process died.
@@ -83,11 +85,17 @@ class MetricsLog:
             self.reached = max((entry["step"] for _, entry in entries), default=0)
             again = "validation" if not validated else None
             kept = [
-                line
+                (line, entry)
                 for line, entry in entries
                 if entry["step"] <= start and not (entry["step"] == start and again in entry)
             ]
-            write_atomically(self._path, "".join(kept))
+            for _, entry in kept:
+                if entry.pop("step") == start:
+                    self.at_start.append(entry)
+            if start == 0 and entries:
+                with self._path.with_stem("metrics_before").open("a") as before:
+                    before.writelines(line for line, _ in entries)
+            write_atomically(self._path, "".join(line for line, _ in kept))
 
     def write(self, step: int, numbers: Mapping[str, Any]) -> None:
         with self._path.open("a") as file:
@@ -98,15 +106,17 @@ class MetricsLog:
 
 
 class TensorBoardLog:
-    """Event files in W/tensorboard. TensorBoard itself leaves out what an earlier process wrote after `start`."""
+    """Event files in W/tensorboard. TensorBoard itself leaves out what an earlier process wrote from `start` on; what
+    holds of it, `at_start`, is written again."""
 
-    def __init__(self, workdir: Path, start: int):
+    def __init__(self, workdir: Path, start: int, at_start: Sequence[Mapping[str, Any]]):
         from tensorboardX import SummaryWriter
 
         # A name of its own, even for a process that starts within the same second.
-        self._writer = SummaryWriter(
-            str(workdir / "tensorboard"), purge_step=start + 1 if start else None, filename_suffix=f".{start}"
-        )
+        suffix = f".{start}.{os.getpid()}"
+        self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=start, filename_suffix=suffix)
+        for numbers in at_start:
+            self.write(start, numbers)
 
     def write(self, step: int, numbers: Mapping[str, Any]) -> None:
         for name, value in _flat(numbers):

@@ -41,6 +41,14 @@ def test_jsonl_is_written_always_and_a_resumed_run_does_not_repeat_itself(tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
+def test_a_run_that_begins_anew_loses_no_line(tmp_path):
+    for steps in (range(1, 4), range(1, 3), range(1, 6)):
+        write(make_config(), tmp_path, 0, steps)
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5]
+    before = (tmp_path / "metrics_before.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in before] == [1, 2, 3, 1, 2]
+
+
 def test_a_validation_that_was_broken_off_is_dropped(tmp_path):
     with TrainingLog(make_config(), tmp_path, 0) as log:
         log.write(3, {"loss": 1.0})
@@ -51,18 +59,47 @@ def test_a_validation_that_was_broken_off_is_dropped(tmp_path):
 
 
 def test_tensorboard_shows_every_step_once(tmp_path):
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    pytest.importorskip("tensorboard")
     config = make_config(tensorboard=True)
     write(config, tmp_path, 0, range(1, 6))
     write(config, tmp_path, 3, range(4, 8))
-    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    shown = tensorboard_shows(tmp_path)
+    assert set(shown) == {"loss", "validation/pspi/mae"}  # what is undefined is left out
+    assert shown["loss"] == [(step, step / 10) for step in range(1, 8)]
+    assert [step for step, _ in shown["validation/pspi/mae"]] == list(range(1, 8))
+
+
+def test_tensorboard_shows_every_step_once_of_a_run_that_begins_anew(tmp_path):
+    pytest.importorskip("tensorboard")
+    config = make_config(tensorboard=True)
+    for steps in (range(1, 4), range(1, 3), range(1, 6)):  # within one second
+        write(config, tmp_path, 0, steps)
+    assert tensorboard_shows(tmp_path)["loss"] == [(step, step / 10) for step in range(1, 6)]
+
+
+def test_tensorboard_shows_a_repeated_validation_once(tmp_path):
+    pytest.importorskip("tensorboard")
+    config = make_config(tensorboard=True)
+    for validated, mae in ((True, 1.0), (False, 2.0)):
+        with TrainingLog(config, tmp_path, 3 if mae == 2.0 else 0, validated=validated) as log:
+            if mae == 1.0:
+                log.write(3, {"loss": 0.5})
+            log.write(3, {"validation": {"mae": mae}})
+    assert tensorboard_shows(tmp_path) == {"loss": [(3, 0.5)], "validation/mae": [(3, 2.0)]}
+
+
+def tensorboard_shows(workdir):
+    from tensorboard.backend.event_processing import event_accumulator as accumulator
+
+    events = accumulator.EventAccumulator(str(workdir / "tensorboard"))
     events.Reload()
-    assert set(events.Tags()["scalars"]) == {"loss", "validation/pspi/mae"}  # what is undefined is left out
-    shown = [(event.step, round(event.value, 6)) for event in events.Scalars("loss")]
-    assert shown == [(step, step / 10) for step in range(1, 8)]
+    return {
+        tag: [(event.step, round(event.value, 6)) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]
+    }
 
 
 def test_weights_and_biases_goes_on_with_the_same_run(tmp_path, monkeypatch):
+    """What the run is asked for; the package alone, offline, does not go on with a run (the test after this one)."""
     wandb = pytest.importorskip("wandb")
     logged = []
 
