@@ -32,7 +32,7 @@ from painjax.models.vit import patchify
 from painjax.models.vitpain import ViTPain, ViTPainOutput
 from painjax.provenance import last_start
 from painjax.pspi import AU_MAX, AU_NAMES, PSPI_MAX, au_shares
-from painjax.sharding import batch_ways, create_mesh, put_batch, replicated
+from painjax.sharding import batch_ways, create_mesh, process_rows, put_batch, replicated
 
 
 def main(
@@ -161,12 +161,13 @@ def predict_split(
     config = config.copy_and_resolve_references()
     config.batch_size = -(-config.batch_size // batch_ways(mesh)) * batch_ways(mesh)
     frozen = FrozenConfigDict(config)  # hashable: one compilation serves all calls during a training
-    parts = []
-    with jax.set_mesh(mesh), eval_batches(config, split) as batches:
+    own, parts = process_rows(mesh, config.batch_size), []
+    with jax.set_mesh(mesh), eval_batches(config, split, own) as batches:
         for batch in tqdm(batches, desc=f"predict {split}", unit="batch", leave=False, disable=None):
             if stop():
                 raise Stopped(f"Broke off predicting {split}.")
-            rows = _predict_batch(state, put_batch(batch, mesh), graphdef=graphdef, config=frozen, neutral=neutral)
+            placed = put_batch(batch, mesh, config.batch_size)
+            rows = _predict_batch(state, placed, graphdef=graphdef, config=frozen, neutral=neutral)
             parts.append(_to_predictions(jax.device_get(rows)))
     return Predictions.merge(parts)
 

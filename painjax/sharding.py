@@ -16,6 +16,7 @@ import numpy as np
 from flax import nnx
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Int
 
 from painjax.errors import UserError
 
@@ -39,8 +40,7 @@ def create_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None =
       A mesh with Auto axes (`jax.make_mesh` would make them Explicit, where the model's reshapes are errors).
 
     Raises:
-      UserError: if the axes are not `MESH_AXES`, do not multiply to the number of devices, or if 'model' reaches beyond
-        one process, whose rows of a batch it would split.
+      UserError: if the axes are not `MESH_AXES`, or do not multiply to the number of devices.
     """
     devices = list(jax.devices() if devices is None else devices)
     wanted = f"config.mesh = {dict(shape)}"
@@ -54,9 +54,6 @@ def create_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None =
         sizes[free[0]] = len(devices) // math.prod(size for size in sizes.values() if size != -1)
     if math.prod(sizes.values()) != len(devices):
         raise UserError(f"{wanted} does not fit the devices: its sizes must multiply to {len(devices)}, their number.")
-    here = sum(device.process_index == devices[0].process_index for device in devices)
-    if here % sizes["model"]:
-        raise UserError(f"{wanted}; expected a 'model' that divides {here}, the number of devices of each process.")
     # `jax.make_mesh` splits a physical axis of v5e alone: it has no 64 x 4 for a v6e of 16 x 16 chips.
     placed = mesh_utils.create_device_mesh(
         tuple(sizes[axis] for axis in MESH_AXES), devices, allow_split_physical_axes=True
@@ -133,10 +130,34 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, BATCH_SPEC)
 
 
-def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """Makes global device arrays from this process's rows of a batch; each process passes its own rows."""
+def process_rows(mesh: Mesh, batch_size: int, process: int | None = None) -> Int[np.ndarray, "n"]:
+    """Which rows of a global batch lie on the devices of a process, ascending; of this process, when None.
+
+    They need not be one block: the order of a mesh follows the links between the chips, not the processes. Processes
+    that 'model' reaches over hold the same rows, and all of them load these.
+    """
+    process = jax.process_index() if process is None else process
+    placed = batch_sharding(mesh).devices_indices_map((batch_size,))
+    held = [np.arange(batch_size)[rows] for device, (rows,) in placed.items() if device.process_index == process]
+    return np.unique(np.concatenate(held))
+
+
+def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh, batch_size: int | None = None) -> dict[str, jax.Array]:
+    """Makes global device arrays from this process's rows of a batch.
+
+    Args:
+      batch: the rows that `process_rows` names, or all rows.
+      mesh: the device mesh.
+      batch_size: of the global batch; None: `batch` is all of it.
+
+    Raises:
+      ValueError: if `batch` is neither.
+    """
     sharding = batch_sharding(mesh)
-    return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
+    return {
+        name: jax.make_array_from_process_local_data(sharding, rows, (batch_size or len(rows), *rows.shape[1:]))
+        for name, rows in batch.items()
+    }
 
 
 def split_batch(batch: Mapping[str, jax.Array], parts: int) -> dict[str, jax.Array]:

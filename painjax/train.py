@@ -75,7 +75,7 @@ def main(config: ConfigDict, workdir: str | os.PathLike, *, accept_changes: bool
             return config.steps
 
         # ------------------------------------------------------------ data, model, optimizer
-        batches = opened.enter_context(train_batches(config))
+        batches = opened.enter_context(train_batches(config, sharding.process_rows(mesh, config.batch_size)))
         state, shardings, optimizer = create_state(config, mesh, teacher_config)
         if weights is not None:
             state = _start_from(weights, config, state)
@@ -115,7 +115,7 @@ def main(config: ConfigDict, workdir: str | os.PathLike, *, accept_changes: bool
                 with profiler.step(step):
                     with meter.waiting():
                         rows = next(batches)
-                        batch = sharding.put_batch(rows, mesh)
+                        batch = sharding.put_batch(rows, mesh, config.batch_size)
                     with meter.stepping():
                         state, terms = train_step(state, batch)
                     guard.watch(step, rows, terms)

@@ -12,6 +12,7 @@ from painjax import evaluate
 from painjax.data.records import dataset_version
 from painjax.errors import UserError
 from painjax.pspi import AU_MAX
+from painjax.sharding import create_mesh
 from painjax.state import make_model
 from tests import synthetic_pain3d
 
@@ -67,7 +68,7 @@ def test_batch_size_and_devices_change_nothing(trained):
     config.batch_size = 3  # rounded up to the 8 devices
     by_3 = evaluate.predict_split(model, config, "test")
     config.batch_size = 16
-    one = jax.make_mesh((1, 1), ("data", "fsdp"), (jax.sharding.AxisType.Auto,) * 2, devices=jax.devices()[:1])
+    one = create_mesh({"data": 1, "fsdp": 1}, jax.devices()[:1])
     alone = evaluate.predict_split(on(one, model), config, "test")
     for other in (by_3, alone):
         np.testing.assert_allclose(other.pspi, by_8.pspi, atol=1e-5)

@@ -18,7 +18,7 @@ PROGRAM = """
 import json, sys
 import jax
 
-port, processes, process, devices, data_dir, workdir = sys.argv[1:]
+port, processes, process, devices, fsdp, model, data_dir, workdir = sys.argv[1:]
 if int(processes) > 1:
     jax.distributed.initialize(f"localhost:{port}", int(processes), int(process))
 from absl import flags
@@ -29,6 +29,7 @@ flags.FLAGS(["painjax"])  # which grain reads
 assert jax.device_count() == int(devices) and jax.process_count() == int(processes)
 config = teacher.get_config("test")
 config.data.data_dir = data_dir
+config.mesh.fsdp, config.mesh.model = int(fsdp), int(model)
 config.steps = config.validate_every = 20
 assert config.model.dropout > 0
 assert train.main(config, workdir) == config.steps
@@ -36,7 +37,7 @@ evaluate.main(workdir, "test")
 """
 
 
-def run(data_dir, workdir, processes, devices):
+def run(data_dir, workdir, processes, devices, fsdp=1, model=1):
     """Runs the program in processes that share the devices; returns its losses and its evaluation."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -48,7 +49,8 @@ def run(data_dir, workdir, processes, devices):
     }
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, *map(str, (port, processes, process, devices, data_dir, workdir))],
+            [sys.executable, "-c", PROGRAM]
+            + [*map(str, (port, processes, process, devices, fsdp, model, data_dir, workdir))],
             cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True,
         )
         for process in range(processes)
@@ -65,10 +67,16 @@ def run(data_dir, workdir, processes, devices):
 
 
 def test_processes_and_devices_do_not_change_the_training(synthetic_dataset, tmp_path):
-    losses, evaluation = run(synthetic_dataset, tmp_path / "two", processes=2, devices=8)
-    assert len(set(losses)) == 20
-    for name, devices in (("eight", 8), ("one", 1)):
-        expected_losses, expected = run(synthetic_dataset, tmp_path / name, processes=1, devices=devices)
-        np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
-        assert evaluation["n"] == expected["n"] == 10  # padding is not counted
-        assert evaluation["pspi"]["mae"] == pytest.approx(expected["pspi"]["mae"], rel=1e-4)
+    losses, evaluation = run(synthetic_dataset, tmp_path / "one", processes=1, devices=1)
+    assert len(set(losses)) == 20 and evaluation["n"] == 10  # padding is not counted
+    others = {
+        "eight": {"processes": 1, "devices": 8},
+        "two": {"processes": 2, "devices": 8},
+        "split": {"processes": 2, "devices": 8, "fsdp": 4},
+        "across": {"processes": 2, "devices": 2, "model": 2},  # both of them hold all rows
+    }
+    for name, layout in others.items():
+        found_losses, found = run(synthetic_dataset, tmp_path / name, **layout)
+        np.testing.assert_allclose(found_losses, losses, rtol=1e-5, err_msg=name)
+        assert found["n"] == 10
+        assert found["pspi"]["mae"] == pytest.approx(evaluation["pspi"]["mae"], rel=1e-4), name

@@ -93,12 +93,11 @@ def test_each_process_reads_the_outputs_of_its_rows(outputs, synthetic_dataset, 
         return read(self, index, flip)
 
     monkeypatch.setattr(PrecomputedOutputs, "read", noted)
-    monkeypatch.setattr(jax, "process_count", lambda: 2)
     rows = []
     for process in range(2):
-        monkeypatch.setattr(jax, "process_index", lambda process=process: process)
         seen.append([])
-        batches = [batch for _, batch in zip(range(5), train_batches(config), strict=False)]
+        own = np.arange(4) + 4 * process
+        batches = [batch for _, batch in zip(range(5), train_batches(config, own), strict=False)]
         rows.append([(i, f) for batch in batches for i, f in zip(batch["index"], batch["flip"], strict=True)])
         assert set(rows[-1]) <= set(seen[-1])
         for batch in batches:
@@ -108,8 +107,6 @@ def test_each_process_reads_the_outputs_of_its_rows(outputs, synthetic_dataset, 
     # Together they read an epoch, each frame once, some of it mirrored.
     assert sorted(index for part in rows for index, _ in part) == list(range(40))
     assert 5 < sum(flip for part in rows for _, flip in part) < 35
-    monkeypatch.setattr(jax, "process_count", lambda: 1)
-    monkeypatch.setattr(jax, "process_index", lambda: 0)
     seen.append([])
     whole = next(train_batches(config))
     np.testing.assert_array_equal(whole["flip"], [flip for part in rows for _, flip in part[:4]])

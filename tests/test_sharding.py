@@ -8,6 +8,7 @@ from flax import nnx
 from jax.sharding import AxisType, PartitionSpec
 
 from painjax import sharding
+from painjax.aot import topology
 from painjax.errors import UserError
 
 
@@ -108,3 +109,25 @@ def test_constraining_a_batch_needs_no_mesh_and_holds_under_one():
     with jax.set_mesh(mesh):
         y = jax.jit(lambda x: sharding.constrain_batch(2 * x))(x)
     assert y.sharding.is_equivalent_to(sharding.batch_sharding(mesh), y.ndim)
+
+
+@pytest.mark.parametrize("shape", [{"data": 4, "fsdp": 4}, {"data": 2, "fsdp": 2, "model": 4}, {"data": -1, "fsdp": 1}])
+def test_rows_of_a_process_are_those_on_its_chips(shape):
+    """Of a slice of 4 hosts, whose chips are no blocks of the mesh, and where 'model' reaches from host to host."""
+    pytest.importorskip("libtpu", reason="the TPU compiler, painjax[tpu-aot], is not installed")
+    mesh = sharding.create_mesh(shape, topology.describe("v5e:4x4").devices)
+    flat, ways = mesh.devices.reshape(-1, mesh.shape["model"]), sharding.batch_ways(mesh)
+    for process in range(4):
+        here = {part for part, devices in enumerate(flat) if any(d.process_index == process for d in devices)}
+        expected = [row for row in range(64) if row * ways // 64 in here]
+        assert sharding.process_rows(mesh, 64, process).tolist() == expected
+    blocks = [np.arange(16) + 16 * process for process in range(4)]
+    found = [sharding.process_rows(mesh, 64, process) for process in range(4)]
+    assert not all(np.array_equal(*pair) for pair in zip(found, blocks, strict=True))
+
+
+def test_rows_that_are_not_those_of_the_process_are_refused():
+    mesh = sharding.create_mesh({"data": 4, "fsdp": 2})
+    assert sharding.process_rows(mesh, 16).tolist() == list(range(16))
+    with pytest.raises(ValueError, match="global_shape"):
+        sharding.put_batch({"x": np.zeros((8, 2))}, mesh, 16)

@@ -1,12 +1,12 @@
-"""Batches: shuffled without end for training, one masked pass for evaluation; each process reads only its rows."""
+"""Batches: shuffled without end for training, one masked pass for evaluation; a process reads only its own rows."""
 
 import functools
 from collections.abc import Callable
 from typing import Any
 
 import grain
-import jax
 import numpy as np
+from jaxtyping import Int
 from ml_collections import ConfigDict
 
 from painjax.data.batches import Batches
@@ -15,16 +15,19 @@ from painjax.data.precomputed import PrecomputedOutputs
 from painjax.data.references import References
 from painjax.data.sampling import order
 from painjax.data.sources import FrameSource
-from painjax.errors import UserError
 
 _ENDLESS = 2**40  # batches
 
 
-def train_batches(config: ConfigDict) -> Batches:
+def train_batches(config: ConfigDict, rows: Int[np.ndarray, "b"] | None = None) -> Batches:
     """Endless batches of the training split, in the order that `config.data.sampling` and `config.seed` make.
 
+    Args:
+      config: the experiment.
+      rows: of each global batch, of `config.batch_size`, those to make (`painjax.sharding.process_rows`); None: all.
+
     Returns:
-      This process's rows of each global batch of `config.batch_size`: a dict of uint8 images
+      These rows of each global batch: a dict of uint8 images
       [b, S, S, C] (`image`, `neutral_image`, `heatmap`: those of `image_fields`; [b, K, S, S, 3] the neutral images
       where `config.data.neutral` is 'several'), `aus` [b, 6], `pspi` [b], `identity` [b], `index` [b], `flip` [b] bool,
       and `valid` [b], all True; with `config.data.landmarks` also `landmarks` [b, 68, 2], in pixels of the stored
@@ -32,16 +35,15 @@ def train_batches(config: ConfigDict) -> Batches:
       `Manifest.unpack`, [b, ...], of each frame as it is or mirrored. Batch k depends on nothing but the seed and k.
 
     Raises:
-      UserError: see `FrameSource`, `References` and `PrecomputedOutputs`; or if the batch does not divide over the
-        processes.
+      UserError: see `FrameSource`, `References` and `PrecomputedOutputs`.
     """
     frames = _Frames(config, config.data.train_split, image_fields(config))
     outputs = PrecomputedOutputs(config.teacher_outputs) if config.get("teacher_outputs") else None
     examples = functools.partial(_training_example, config, frames, outputs, order(config, frames.source))
-    return _batches(config, _ENDLESS, examples)
+    return _batches(config, _ENDLESS, examples, rows)
 
 
-def eval_batches(config: ConfigDict, split: str) -> Batches:
+def eval_batches(config: ConfigDict, split: str, rows: Int[np.ndarray, "b"] | None = None) -> Batches:
     """One pass over `split` in order, in batches as of `train_batches`.
 
     The last batch is filled up by repeating the last example with `valid` False: nothing is dropped, and every process
@@ -49,7 +51,7 @@ def eval_batches(config: ConfigDict, split: str) -> Batches:
     """
     frames = _Frames(config, split, _seen(config), if_there=("heatmap",))
     count = -(-len(frames.source) // config.batch_size)
-    return _batches(config, count, functools.partial(_evaluation_example, frames))
+    return _batches(config, count, functools.partial(_evaluation_example, frames), rows)
 
 
 def image_fields(config: ConfigDict) -> tuple[str, ...]:
@@ -89,26 +91,25 @@ class _Frames:
         return frame | {"neutral_image": pictures if self._several else pictures[0]}
 
 
-def _batches(config: ConfigDict, count: int, load: Callable[[int], dict[str, Any]]) -> Batches:
-    """This process's rows of `count` global batches, of examples `load(0)`, `load(1)`, ...
+def _batches(
+    config: ConfigDict, count: int, load: Callable[[int], dict[str, Any]], rows: Int[np.ndarray, "b"] | None
+) -> Batches:
+    """`rows` of `count` global batches, of examples `load(0)`, `load(1)`, ...
 
-    Global batch k is examples k * batch_size onwards, whatever the number of processes, and a process takes a block of
-    it: row r is the same example everywhere, and so are the random numbers that the model draws for row r.
+    Global batch k is examples k * batch_size onwards, whatever the number of processes and the mesh: row r is the same
+    example everywhere, and so are the random numbers that the model draws for row r.
     """
-    rows, rest = divmod(config.batch_size, jax.process_count())
-    if rest:
-        raise UserError(
-            f"config.batch_size = {config.batch_size} does not divide over {jax.process_count()} processes."
-        )
-    own = functools.partial(_own_example, load, rows, config.batch_size, jax.process_index() * rows)
-    return Batches(own, rows, count, threads=config.data.get("threads", 2), workers=config.data.get("workers", 0))
+    rows = np.arange(config.batch_size) if rows is None else rows
+    own = functools.partial(_own_example, load, rows.tolist(), config.batch_size)
+    threads, workers = config.data.get("threads", 2), config.data.get("workers", 0)
+    return Batches(own, len(rows), count, threads=threads, workers=workers)
 
 
 # Functions of the module rather than closures: worker processes are sent them by name.
-def _own_example(load: Callable[[int], dict[str, Any]], rows: int, batch_size: int, first: int, i: int) -> dict:
-    """The i-th example of a process whose block of `rows` rows begins at row `first` of every batch."""
-    batch, row = divmod(i, rows)
-    return load(batch * batch_size + first + row)
+def _own_example(load: Callable[[int], dict[str, Any]], rows: list[int], batch_size: int, i: int) -> dict:
+    """The i-th example of a process that makes these rows of every batch."""
+    batch, place = divmod(i, len(rows))
+    return load(batch * batch_size + rows[place])
 
 
 def _training_example(
