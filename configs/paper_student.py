@@ -15,7 +15,6 @@ Lin et al., "Pain in 3D" (arXiv 2509.16727), and the PyTorch code released with 
   measures AUs as fractions of their maximum, hence 25; AU43, whose maximum is 1, so counts 25 times what it does there.
 - AdamW (0.9, 0.999), 1e-4 for heads and 1e-5 for LoRA, weight decay 0.1, cosine to a hundredth, gradients clipped at
   1.0, batches of 48, 150 epochs: of 57,717 frames in our `full`. Theirs had no neutral frames, which ours learns from.
-
 - Pictures flipped (chance 0.3), turned by up to 5 degrees, shifted by up to a tenth, scaled by 0.9 to 1.1, recoloured
   (brightness and contrast 0.3, saturation 0.2, hue 0.1) and blurred by up to a pixel. Ours shifts levels for brightness
   and tints for hue, and moves the neutral reference as the frame.

@@ -1,5 +1,5 @@
 """The command `painjax` (also `python -m painjax`): train, precompute, evaluate, predict, report, import, export,
-bench, aot, launch, gallery, generate.
+bench, aot, launch, doctor, and those of the generator: gallery, generate, cache.
 
 Subcommands import their module when they run, so that `--help` and a mistyped flag answer at once. A mistake that the
 user can mend is one paragraph on stderr and exit status 2; `--debug` shows where it came from.

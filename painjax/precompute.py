@@ -4,6 +4,7 @@
 names; `painjax.data.precomputed` says what is in it.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -110,6 +111,7 @@ def main(
     _wait_for_all("looked")
     if jax.process_index() == 0:
         write_json(to / _BEGUN, dataclasses.asdict(manifest))
+    _wait_for_all("begun")  # the folder is there
 
     # ---- Compute ----
     own = missing[jax.process_index() :: jax.process_count()]
@@ -219,12 +221,20 @@ def write_shard(path: Path, manifest: Manifest, examples: Iterable[list[dict[str
     writer = ArrayRecordWriter(str(partial), "group_size:1,uncompressed")
     for versions in examples:
         for outputs in versions:
-            writer.write(manifest.pack(**outputs))
-    try:
+            record = manifest.pack(**outputs)
+            with _full_disk_named(path):  # a long file's is met on the way, a short one's at its end
+                writer.write(record)
+    with _full_disk_named(path):
         writer.close()
-    except RuntimeError as error:  # what it says of a full disk
-        raise UserError(f"{path} cannot be written: {error}. Make room; the same command goes on from here.") from error
     partial.replace(path)
+
+
+@contextlib.contextmanager
+def _full_disk_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # all that the writer raises
+        raise UserError(f"{path} cannot be written: {error}. Make room; the same command goes on from here.") from error
 
 
 def _counted(examples: Iterable, bar: tqdm) -> Iterator:

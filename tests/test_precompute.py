@@ -247,6 +247,40 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(trained,
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.parametrize("count", [1, 300])  # the writer meets the full disk when it is closed, or before
+def test_a_disk_that_gets_full_is_named(count, tmp_path):
+    about = {"teacher": "", "teacher_step": 0, "teacher_sha256": "", "data_set": {}, "split": "train"}
+    manifest = precompute.plan(teacher.get_config(), count, dtype="float32", flip=False, **about)
+    outputs = {
+        "patch_tokens": np.ones((196, 256), np.float32),
+        "pspi": np.float32(0),
+        "aus": np.zeros(6, np.float32),
+        "threshold_logits": np.zeros(3, np.float32),
+    }
+    os.symlink("/dev/full", tmp_path / ".shard.partial")
+    with pytest.raises(UserError, match="shard cannot be written: .*No space left.*Make room"):
+        precompute.write_shard(tmp_path / "shard", manifest, ([outputs] for _ in range(count)))
+
+
+def test_a_process_writes_only_where_the_first_one_has_made_the_folder(trained, tmp_path, monkeypatch):
+    folder, waited = tmp_path / "outputs", []
+    read = restore_model(trained)
+
+    def wait(what):  # what the first process does meanwhile
+        waited.append(what)
+        if what == "begun":
+            folder.mkdir()
+
+    monkeypatch.setattr(precompute, "restore_model", lambda _: read)
+    monkeypatch.setattr(precompute, "_wait_for_all", wait)
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    manifest = precompute.main(trained, "train", folder)
+    assert waited == ["looked", "begun", "written"]
+    shards = [manifest.shard_path(folder, i).name for i in range(len(manifest.shards))]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(shards[1::2])
+
+
 def test_only_a_teacher_can_be_asked(trained, outputs, synthetic_dataset, tmp_path):
     config = student_config(synthetic_dataset, outputs["bfloat16"], steps=2)
     train.main(config, tmp_path / "student")

@@ -85,7 +85,7 @@ def describe(name: str) -> Topology:
     if chip is None or len(devices) != chips(name.partition(":")[2]):
         raise UserError(
             f"libtpu describes {name} as {len(devices)} devices of the kind {devices[0].device_kind!r}, which "
-            "painjax.chips does not know as chips. Install the libtpu that belongs to this jax: pip install "
+            "painjax.chips does not know as chips. Install the libtpu that this was tested with: pip install "
             "'painjax[tpu-aot]'."
         )
     return Topology(name, devices, chip)
