@@ -13,11 +13,12 @@ from flax.traverse_util import flatten_dict
 from PIL import Image
 
 from configs import student_lora, student_supervised, teacher
-from painjax import evaluate, predict, train
-from painjax.checkpoint import restore_model
+from painjax import evaluate, predict, pretrained, sharding, train
+from painjax.checkpoint import Checkpoints, restore_model
 from painjax.errors import UserError
 from painjax.model_folder import read_model_folder
 from painjax.models import lora
+from painjax.state import create_state
 from tests import tiny_encoder
 from tests.test_train import losses, make_config, stop_at_step_5
 
@@ -82,6 +83,24 @@ def test_the_restored_model_has_the_folders_encoder_and_trained_adapters(finishe
     for path, expected in flatten_dict(read_model_folder(weights).params, sep="/").items():
         np.testing.assert_array_equal(params[f"encoder/{path}"], expected)
     assert np.abs(params["encoder/blocks/qkv/lora_b"]).min() > 0
+
+
+def test_what_is_rounded_in_training_is_rounded_wherever_the_model_is_used(synthetic_dataset, weights, tmp_path):
+    """Bit for bit: the model that training validates, and the one that evaluation puts together."""
+    config = make_config(synthetic_dataset, student_lora, pretrained=str(weights), frozen_dtype="bfloat16")
+    public = pretrained.read(str(weights))
+    config = pretrained.complete(config, public)
+    mesh = sharding.create_mesh({"data": 1, "fsdp": 1}, jax.devices()[:1])
+    state = train._start_from(public, config, create_state(config, mesh)[0])
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state, {"pretrained": public.reference()})
+    (tmp_path / "config.json").write_text(config.to_json())
+    restored, *_ = restore_model(tmp_path)
+    kernel = restored.encoder.blocks.qkv.kernel[...]
+    assert kernel.dtype == jnp.float32 and np.any(kernel != public.params["encoder/blocks/qkv/kernel"])
+    pictures = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
+    found, expected = (nnx.jit(lambda model: model(pictures, pictures))(each) for each in (restored, state.model()))
+    jax.tree.map(np.testing.assert_array_equal, vars(found), vars(expected))
 
 
 def test_it_evaluates(finished):

@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 from flax import nnx
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
@@ -106,6 +107,9 @@ def restore_params(workdir: str | os.PathLike, step: int, like: dict[str, Any]) 
     if frozen:
         weights = _weights_of(workdir, config, saved["position"]["pretrained"])
         arrays = pretrained.arrange(weights, config, {path: value.shape for path, value in like.items()})
+        # As the run has them, whose adapters have learned beside them, in whatever dtype they are used now.
+        rounded = jnp.dtype(config.get("frozen_dtype", "float32"))
+        arrays = {path: array.astype(rounded) for path, array in arrays.items()}
         params |= flatten_dict(place(unflatten_dict(frozen, sep="/"), arrays), sep="/")
     return unflatten_dict(params, sep="/")
 
