@@ -31,7 +31,8 @@ _PLACES = ("data.data_dir", "pretrained", "teacher", "teacher_outputs")
 def describe(config: ConfigDict, weights: Pretrained | None = None, teacher_step: int | None = None) -> dict[str, Any]:
     """What a checkpoint says of its origin: `painjax` and `jax` (versions), `source_sha256` of the package's own files,
     `git` {revision, dirty} of the checkout that it runs from (None: none, as for an installed wheel), `data_set` {name,
-    version, fingerprint}, `teacher_step` and `teacher_sha256`, and `pretrained` {from, weights_sha256}.
+    version, fingerprint}, `teacher_step` and `teacher_sha256`, `teacher_outputs` (the dtype of what it has said before;
+    None: it runs in the step), and `pretrained` {from, weights_sha256}.
 
     Raises:
       UserError: if the data set is not built.
@@ -44,6 +45,7 @@ def describe(config: ConfigDict, weights: Pretrained | None = None, teacher_step
         "data_set": dataset_version(config.data.name, config.data.data_dir),
         "teacher_step": teacher_step,
         "teacher_sha256": None if teacher_step is None else _teacher_sha256(config, teacher_step),
+        "teacher_outputs": read_manifest(config.teacher_outputs).dtype if config.get("teacher_outputs") else None,
         "pretrained": None if weights is None else weights.reference(),
     }
 
@@ -58,7 +60,8 @@ def facts(config: ConfigDict, origin: dict[str, Any], workdir: Path) -> dict[str
     """What all processes of a job must have in common, for `check_agreement`."""
     settings = flat(ConfigDict(json.loads(config.to_json())))
     common = {f"config.{name}": value for name, value in settings.items() if name not in _PLACES}
-    common |= {name: origin[name] for name in ("painjax", "jax", "source_sha256", "data_set", "teacher_sha256")}
+    same = ("painjax", "jax", "source_sha256", "data_set", "teacher_sha256", "teacher_outputs")
+    common |= {name: origin[name] for name in same}
     common["pretrained"] = origin["pretrained"] and origin["pretrained"]["weights_sha256"]
     common["checkpoints"] = saved_steps(workdir)  # of one folder that all see, not of as many as there are hosts
     return common

@@ -16,11 +16,12 @@ from painjax.errors import UserError
 from painjax.models.vitpain import ViTPainConfig
 
 # Settings that a resumed run may change: they say where, how often and how fast, not what is computed. Pretrained
-# weights are told by their hash, wherever they lie.
+# weights and teachers are told by their hash, wherever they lie.
 _FREE = (
     *("mesh.", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "keep_best"),
     *("data.data_dir", "data.threads", "data.workers", "pretrained", "tensorboard", "wandb", "profile."),
 )
+_FREE_PLACES = ("teacher", "teacher_outputs")  # while there is one before and after
 # Settings that no checkpoint can go on with otherwise: what the weights are, and what they see. Of config.model these
 # remain, which say how to compute.
 _FIXED = ("model.", "data.input")
@@ -112,7 +113,7 @@ def check_same_origin(
       UserError: if the data set or the teacher is another one.
     """
     changed = {}
-    for name in ("data_set", "teacher_step", "teacher_sha256"):
+    for name in ("data_set", "teacher_step", "teacher_sha256", "teacher_outputs"):
         if name in before and before[name] != now[name]:
             changed[name] = f"{_shown(before[name])} -> {_shown(now[name])}"
     if changed and not accept_changes:
@@ -145,6 +146,8 @@ def as_json(config: ConfigDict) -> str:
 def _is_harmless(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     if name == "steps":  # by which the cosine schedule stretches
         return "cosine" not in (before["optim.schedule"], now["optim.schedule"])
+    if name in _FREE_PLACES:
+        return bool(before.get(name) and now.get(name))
     return name.startswith(_FREE)
 
 

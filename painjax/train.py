@@ -61,9 +61,9 @@ def main(config: ConfigDict, workdir: str | os.PathLike, *, accept_changes: bool
     mesh = sharding.create_mesh(config.mesh.to_dict())
     sharding.check_batch_size(config.batch_size, mesh, config.accumulate)
     teacher_config, teacher_step = find_teacher(config)
-    changes = check_same_experiment(config, workdir, accept_changes=accept_changes)
     origin, settings = provenance.describe(config, weights, teacher_step), json.loads(as_json(config))
-    check_agreement(provenance.facts(config, origin, workdir))
+    check_agreement(provenance.facts(config, origin, workdir) | {"--accept_changes": accept_changes})
+    changes = check_same_experiment(config, workdir, accept_changes=accept_changes)
 
     with ExitStack() as opened:
         opened.enter_context(jax.set_mesh(mesh))
@@ -124,6 +124,7 @@ def main(config: ConfigDict, workdir: str | os.PathLike, *, accept_changes: bool
                 progress.advance()
 
                 validating = _validates(config, step)
+                checkpoints.take_signals()
                 stopping = checkpoints.stop_requested()
                 saving = validating or stopping or step % config.checkpoint_every == 0
                 if saving or step % config.log_every == 0:

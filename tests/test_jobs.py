@@ -21,10 +21,13 @@ pytestmark = pytest.mark.slow
 PROGRAM = """
 import os, sys
 from painjax import provenance
+from painjax.checkpoint import saving
 from painjax import __main__ as cli
 
 if os.environ.get("TEST_SOURCE"):
     provenance.source_sha256 = lambda: os.environ["TEST_SOURCE"]
+if os.environ.get("TEST_NO_SCORES"):
+    saving.read_scores = lambda checkpoint: {}
 sys.exit(cli.main())
 """
 
@@ -98,6 +101,23 @@ def test_processes_that_differ_are_told_in_what(synthetic_dataset, tmp_path):
         assert "config.optim.learning_rate is 0.001 on process 0, 0.5 on process 1" in text
         assert '"of another commit" on process 1' in text and "data_set" not in text
     assert not (tmp_path / "run/config.json").exists()
+
+
+def test_a_run_that_is_there_is_gone_on_with_by_all_or_none(synthetic_dataset, tmp_path):
+    """Where one process cannot read the scores, all validate again; where they differ, all are told so."""
+    workdir = tmp_path / "run"
+    settings = ["--config.steps=2", "--config.validate_every=2"]
+    assert Job(workdir, synthetic_dataset, *settings).ends()[0] == [0, 0]
+    job = Job(workdir, synthetic_dataset, *settings, each=({}, {"TEST_NO_SCORES": "yes"}))
+    statuses, said = job.ends()
+    assert statuses == [0, 0], said
+    assert [entry["step"] for entry in entries(workdir) if "validation" in entry] == [2]
+    assert all("is finished" not in text for text in said)
+    job = Job(workdir, synthetic_dataset, *settings, settings=((), ["--config.seed=1", "--accept_changes"]))
+    statuses, said = job.ends()
+    assert statuses == [2, 2], said
+    for text in said:
+        assert "config.seed is 0 on process 0, 1 on process 1" in text and "--accept_changes is false on pro" in text
 
 
 @pytest.mark.parametrize("victim", [0, 1])

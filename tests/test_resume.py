@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 # A training that, at a step, sends itself a signal: when the step is logged, while its checkpoint is being written, or
 # between two batches of its validation. 'compile' is before the first step.
 PROGRAM = """
-import os, resource, sys
+import os, resource, sys, time
 from painjax import __main__ as cli
 from painjax import train
 
@@ -40,6 +40,7 @@ def then_kill(function, due):
     def wrapped(*arguments, **options):
         value = function(*arguments, **options)
         if due(*arguments):
+            print("Told at", time.time(), file=sys.stderr, flush=True)
             os.kill(os.getpid(), number)
         return value
     return wrapped
@@ -58,9 +59,12 @@ elif kind == "validating":
         if asked:
             asked[-1] += 1
             if checkpoints.latest_step() == step and asked[-1] == 2:
+                print("Told at", time.time(), file=sys.stderr, flush=True)
                 os.kill(os.getpid(), number)
         return stop(checkpoints)
     train.predict_split, train.Checkpoints.stop_requested = predict_and_count, counted
+elif kind == "validated":
+    train.Checkpoints.write_scores = then_kill(train.Checkpoints.write_scores, lambda _, at, summary: at == step)
 elif kind == "compile":
     train.make_train_step = then_kill(train.make_train_step, lambda *_: True)
 sys.exit(cli.main())
@@ -152,6 +156,7 @@ def test_a_run_killed_at_random_steps_five_times_ends_as_one_never_interrupted(r
 @pytest.mark.parametrize(("kind", "step"), [("logged", 4), ("validating", 5), ("validating", STEPS)])
 def test_a_run_that_is_told_to_stop_does_so_at_the_next_batch(run, uninterrupted, state, tmp_path, kind, step):
     status, err = run(tmp_path, kind=kind, step=step, number=signal.SIGTERM)
+    assert time.time() - float(err.rsplit("Told at ", 1)[1].split()[0]) < 30, err  # as long as a scheduler may give it
     assert status == 143, err
     reached = int(err.rsplit("Stopped at step ", 1)[1].split()[0])
     assert step <= reached <= step + 1  # the signal may fall between the question and the log
@@ -160,6 +165,15 @@ def test_a_run_that_is_told_to_stop_does_so_at_the_next_batch(run, uninterrupted
         assert reached == step and "validation" not in (tmp_path / "metrics.jsonl").read_text().splitlines()[-1]
     status, err = run(tmp_path)
     assert status == 0, err
+    assert_same_end(tmp_path, uninterrupted, state)
+
+
+def test_once_a_validation_is_made_up_for_there_is_nothing_to_save(run, uninterrupted, state, tmp_path):
+    """The next thing would be to compile the step, for minutes."""
+    assert run(tmp_path, kind="validating", step=5, number=signal.SIGTERM)[0] == 143
+    status, err = run(tmp_path, kind="validated", step=5, number=signal.SIGTERM)
+    assert status == -signal.SIGTERM, err
+    assert run(tmp_path)[0] == 0
     assert_same_end(tmp_path, uninterrupted, state)
 
 

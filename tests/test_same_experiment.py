@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from configs import teacher
+from configs import student, teacher
 from painjax.errors import UserError
 from painjax.same_experiment import as_json, check_same_experiment, check_same_origin, check_steps
 
@@ -35,6 +35,20 @@ def test_nothing_changed(changed, tmp_path):
 
 def test_how_often_and_where_may_change(changed):
     assert check_same_experiment(*changed(log_every=7, keep_best="pspi.pcc", mesh__fsdp=2, data__data_dir="d")) == {}
+
+
+def test_a_teacher_that_has_moved_is_told_by_its_hash_and_not_by_its_folder(tmp_path):
+    config = student.get_config("test")
+    config.teacher = "teacher"
+    (tmp_path / "config.json").write_text(as_json(config))
+    config.teacher = "moved"
+    assert check_same_experiment(config, tmp_path) == {}
+    config.teacher_outputs = "outputs"  # from one in the step to what it has said, which is rounded
+    with pytest.raises(UserError, match="teacher_outputs:  -> outputs"):
+        check_same_experiment(config, tmp_path)
+    (tmp_path / "config.json").write_text(as_json(config))
+    config.teacher_outputs = "moved_outputs"
+    assert check_same_experiment(config, tmp_path) == {}
 
 
 def test_what_is_computed_changes_only_when_told(changed):
@@ -92,6 +106,12 @@ def test_another_teacher_is_refused_and_other_code_mentioned(tmp_path, caplog):
         check_same_origin(ORIGIN, now, tmp_path)
     assert check_same_origin(ORIGIN, ORIGIN | {"source_sha256": "d" * 64}, tmp_path) == {}
     assert "other code so far (PainJAX 1.0, aaaaaaaaaaaa; now 1.0, dddddddddddd)" in caplog.text
+
+
+def test_what_a_teacher_has_said_in_another_dtype_is_refused(tmp_path):
+    before = ORIGIN | {"teacher_outputs": "float32"}
+    with pytest.raises(UserError, match="teacher_outputs: float32 -> bfloat16"):
+        check_same_origin(before, ORIGIN | {"teacher_outputs": "bfloat16"}, tmp_path)
 
 
 def test_checkpoints_of_an_earlier_version_say_less(tmp_path):

@@ -64,8 +64,9 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def is_validated(self, step: int) -> bool:
-        """Whether the model of a saved step has been validated."""
-        return bool(read_scores(self._path(step)))
+        """Whether the model of a saved step has been validated. All processes must ask, and all get the same answer:
+        no, if one of them cannot read the scores."""
+        return not _any_process(not read_scores(self._path(step)))
 
     def save(self, state: TrainState, position: dict[str, Any]) -> None:
         """Starts saving; returns once the arrays are copied, so that the state may be donated.
@@ -138,20 +139,27 @@ class Checkpoints:
             )
         return None
 
+    def take_signals(self) -> None:
+        """From now on SIGTERM waits for `stop_requested` instead of ending the process; a second call changes nothing.
+
+        Before there is a step to save, nothing is lost by ending, and a compilation would not notice. In a job of
+        several processes JAX takes the signal from the beginning.
+        """
+        # Signal handlers may be set in the main thread only.
+        here = threading.current_thread() is threading.main_thread()
+        if here and self._previous_handler is None and jax.process_count() == 1:
+            self._previous_handler = signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
+
     def stop_requested(self) -> bool:
         """Whether this job has been told to stop (SIGTERM, which schedulers send some time before they kill).
 
-        Ask when what was computed last can be saved. Until it is asked for the first time, SIGTERM ends the process:
-        there is nothing to save, and a compilation would not notice. In a job of several processes all must ask equally
-        often, and all get the same answer, whichever of them was told; there JAX takes the signal from the beginning.
+        Ask when what was computed last can be saved. In a job of several processes all must ask equally often, and all
+        get the same answer, whichever of them was told.
         """
         self._check_saved()
         if jax.process_count() > 1:
             self._asked += 1
             return multihost_utils.reached_preemption_sync_point(self._asked)
-        # Signal handlers may be set in the main thread only.
-        if self._previous_handler is None and threading.current_thread() is threading.main_thread():
-            self._previous_handler = signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
         return self._stop.is_set()
 
     def _kept(self, steps: Sequence[int]) -> set[int]:
