@@ -128,7 +128,7 @@ def _per_core(config: GeneratorConfig, identities: int) -> dict:
     """Processor time of the real thing and of the naive loop, each in a process of its own, taking turns."""
     context, real, naive = multiprocessing.get_context("spawn"), [], []
     with contextlib.ExitStack() as stack:
-        pools = [concurrent.futures.ProcessPoolExecutor(1, context, generate._one_thread) for _ in "rn"]
+        pools = [concurrent.futures.ProcessPoolExecutor(1, context, generate._begin) for _ in "rn"]
         ours, theirs = map(stack.enter_context, pools)
         with generate._no_main_module():
             for pool, side in ((ours, stage_times), (theirs, naive_loop)):

@@ -14,6 +14,7 @@ import logging
 import multiprocessing
 import os
 import sys
+import threading
 import types
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
@@ -29,6 +30,12 @@ from data_gen.heatmap import displacement, visible_landmarks
 from data_gen.render import Renderer
 from data_gen.scene import Identity, Scene, identity, stream, unpack_seed
 from data_gen.textures import Texture, paint, wrinkle_depths
+
+_DIED = (
+    "A rendering process died, most often for want of memory (each of {} takes about 1 GB) or in the OpenGL driver. "
+    "Set PAINJAX_WORKERS to a smaller number and run the same command again."
+)
+_STARTING = threading.Lock()  # two threads must not take turns with the main module
 
 
 def generate(
@@ -47,12 +54,11 @@ def generate(
     """
     workers = min(worker_count() if workers is None else workers, max(len(identities), 1))
     context = multiprocessing.get_context("spawn")  # a forked child would share the parent's GL and XLA threads
-    if config.diffusion is not None:
-        config = _with_portraits(config, identities, context)
+    config = with_portraits(config, identities)
     bar = tqdm.tqdm(
         total=len(identities) * plan.frames_per_identity(config.plan), unit="frame", desc="rendering", smoothing=0.1
     )
-    with bar, concurrent.futures.ProcessPoolExecutor(workers, context, _one_thread) as pool:
+    with bar, concurrent.futures.ProcessPoolExecutor(workers, context, _begin) as pool:
         with _no_main_module():
             results = pool.map(functools.partial(_kept_examples, config, keep), identities)
         try:
@@ -60,19 +66,39 @@ def generate(
                 bar.update(len(frames))
                 yield from frames
         except concurrent.futures.process.BrokenProcessPool as error:
-            raise RuntimeError(
-                f"A rendering process died, most often for want of memory (each of {workers} takes about 1 GB) or in "
-                "the OpenGL driver. Set PAINJAX_WORKERS to a smaller number and run the same command again."
-            ) from error
+            raise RuntimeError(_DIED.format(workers)) from error
         finally:
             pool.shutdown(cancel_futures=True)  # a reader that stops early waits for what is begun, not for everybody
 
 
-def _with_portraits(
-    config: GeneratorConfig, identities: Sequence[int], context: multiprocessing.context.BaseContext
-) -> GeneratorConfig:
+def generate_apart(config: GeneratorConfig, index: int) -> finished.Frames:
+    """All frames of one identity, drawn in a process that this one keeps for the next: for the processes of another
+    engine, which may hold TensorFlow and have threads. Portraits must have been painted.
+
+    Raises:
+      RuntimeError: if the process dies; the next call starts another one.
+    """
+    try:
+        with _STARTING, _no_main_module():
+            drawing = _kept_processes().submit(identity_examples, config, index)
+        return drawing.result()
+    except concurrent.futures.process.BrokenProcessPool as error:
+        _kept_processes.cache_clear()
+        raise RuntimeError(_DIED.format(worker_count())) from error
+
+
+@functools.cache
+def _kept_processes() -> concurrent.futures.ProcessPoolExecutor:
+    """Starts one for each call of `generate_apart` at a time, and no more than there are workers."""
+    return concurrent.futures.ProcessPoolExecutor(worker_count(), multiprocessing.get_context("spawn"), _begin)
+
+
+def with_portraits(config: GeneratorConfig, identities: Sequence[int]) -> GeneratorConfig:
     """Paints the portraits that are missing, in one process that then gives its GPU memory back: the settings with
-    their models pinned."""
+    their models pinned. Nothing is to be done where no diffusion model paints."""
+    if config.diffusion is None:
+        return config
+    context = multiprocessing.get_context("spawn")
     people = [identity(config.dataset_seed, index) for index in identities]
     with concurrent.futures.ProcessPoolExecutor(1, context) as pool, _no_main_module():
         try:
@@ -108,8 +134,16 @@ def worker_count() -> int:
     return int(text)
 
 
-def _one_thread() -> None:
+def _begin() -> None:
+    """How a rendering process begins."""
     os.environ["LP_NUM_THREADS"] = "1"  # Mesa's rasteriser: the processes already fill the cores
+    threading.Thread(target=_end_with, args=[multiprocessing.parent_process()], daemon=True).start()
+
+
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    """A process whose parent is killed would wait for work, with its memory, as long as the machine runs."""
+    parent.join()
+    os._exit(1)
 
 
 def _kept_examples(config: GeneratorConfig, keep: Path | None, index: int) -> finished.Frames:

@@ -90,6 +90,19 @@ def test_what_is_kept_is_counted_and_removed(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["2.0.0"]
 
 
+def test_some_are_counted_and_removed_and_those_of_others_stay(tmp_path):
+    where = finished.folder(tmp_path, {"size": 64})
+    assert finished.kept_bytes_of(where, [7]) == 0
+    for identity in (7, 8):
+        finished.save(where, identity, frames())
+    assert finished.kept_bytes_of(where, [7, 9]) == (where / "00000007.npz").stat().st_size
+    finished.remove(where, [7, 9])
+    assert [path.name for path in where.iterdir()] == ["00000008.npz"]
+    finished.remove(where, [8])
+    finished.remove(where, [8])
+    assert not where.exists()
+
+
 def test_no_pickle_is_read(tmp_path):
     class Evil:
         def __reduce__(self):

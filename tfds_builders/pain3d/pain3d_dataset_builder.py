@@ -14,7 +14,7 @@ from data_gen import finished, preflight
 from data_gen.diffusion import sources
 from data_gen.face_models import flame, flame_file, ict_convert
 from data_gen.face_models.ict import IctFace
-from data_gen.generate import generate
+from data_gen.generate import generate, with_portraits
 from data_gen.generator_config import GeneratorConfig
 from data_gen.plan import EXPRESSION_NAMES, frames_per_identity
 from data_gen.record import GENERATOR_VERSION, PORTRAIT
@@ -74,6 +74,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         """array_record unless asked otherwise: it is the format that reads at random without TensorFlow."""
         super().__init__(file_format=file_format or "array_record", **kwargs)
         self._unfinished: Path | None = None
+        self._beam = False
 
     def _info(self) -> tfds.core.DatasetInfo:
         size = self.builder_config.generator.image_size
@@ -124,6 +125,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def download_and_prepare(self, **kwargs) -> None:
         """As any builder's; a build that was killed before goes on with the identities that it had finished.
 
+        With a runner or options of Apache Beam in its `download_config`, Beam distributes the identities, and makes
+        again what its workers lose.
+
         Raises:
           PermissionError: if nothing can be written to the data directory.
           OSError: if there is too little room there.
@@ -131,6 +135,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         if self.is_prepared():
             super().download_and_prepare(**kwargs)  # which reuses it, or writes it anew where asked
             return
+        asked = kwargs.get("download_config") or tfds.download.DownloadConfig()
+        self._beam = bool(asked.beam_options or asked.beam_runner)
         config, parent = self.builder_config, Path(self.data_dir).parent
         frames = config.identities * frames_per_identity(config.generator.plan)
         preflight.check_output(parent, frames, config.generator.image_size, finished.kept_bytes(parent))
@@ -140,6 +146,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
         generator, settings = self._prepare(dl_manager)
         self._unfinished = finished.folder(Path(self.data_dir).parent, settings)
+        if self._beam:
+            generator = with_portraits(generator, range(self.builder_config.identities))
         return {split: self._generate_examples(split, generator) for split in SPLITS}
 
     def prepare(self, manual_dir: str | None = None) -> tuple[GeneratorConfig, dict[str, Any]]:
@@ -170,7 +178,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, split: str, generator: GeneratorConfig):
         seed = generator.dataset_seed
         identities = [i for i in range(self.builder_config.identities) if split_of(seed, i) == split]
-        yield from generate(generator, identities, keep=self._unfinished)
+        if not self._beam:
+            return generate(generator, identities, keep=self._unfinished)
+        from data_gen import beam  # Apache Beam is no part of a bare environment
+
+        return beam.examples(generator, identities)
 
 
 def _floats(*names: str) -> dict[str, type]:
