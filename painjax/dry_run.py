@@ -12,8 +12,8 @@ from flax import nnx
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
-from painjax import flops, sharding
-from painjax.aot import experiment
+from painjax import flops, outline, sharding
+from painjax.aot.compilation import memory_of
 from painjax.checkpoint import read_config
 from painjax.data.outline import batch_outline
 from painjax.mfu import model_flops
@@ -31,7 +31,7 @@ def main(config: ConfigDict) -> dict[str, Any]:
       A JSON object. `devices`, `device`, `mesh`; `assumed`, sentences; `parameters`, rows of `part`, `trained` and
       `frozen` (numbers); `optimizer_groups`, rows of `group`, `rate` and `parameters`; `memory`, bytes on each device
       of `parameters`, `optimizer`, `ema`, `frozen` and `batch`, and `compiled`, those that the compiler says of the
-      step: `arguments`, `temporary`, `output`, `peak`; `flops`, of all devices: `step`, what a step computes, and
+      step, `painjax.aot.compilation.memory_of`; `flops`, of all devices: `step`, what a step computes, and
       `model`, the same without augmentation and recomputation; `arrays`, of every parameter `path`, `shape`, `dtype`,
       `logical` and `spec` (an axis or None per dimension) and `bytes` on each device.
 
@@ -39,7 +39,7 @@ def main(config: ConfigDict) -> dict[str, Any]:
       UserError: if the settings, the mesh or the teacher are not fit for training.
     """
     assumed: list[str] = []
-    config = experiment.complete(config)
+    config = outline.complete(config)
     if config.model.get("lora_rank") and not config.get("pretrained"):
         assumed.append("config.pretrained is empty: weights of the sizes that config.model has.")
     teacher = _teacher(config, assumed)
@@ -66,7 +66,7 @@ def main(config: ConfigDict) -> dict[str, Any]:
             "ema": _bytes(state.ema),
             "frozen": _bytes(state.frozen),
             "batch": _bytes(batch),
-            "compiled": _compiled(step.lower(state, batch).compile()),
+            "compiled": memory_of(step.lower(state, batch).compile()),
         },
         "flops": {"step": flops.count(step, state, batch), "model": model_flops(config, mesh, teacher)},
         "arrays": _arrays(config, teacher, state),
@@ -82,7 +82,7 @@ def _teacher(config: ConfigDict, assumed: list[str]) -> ConfigDict | None:
             assumed.append(f"There is no trained teacher in {config.teacher}: one of the student's own sizes.")
     elif "teacher" in config and not config.get("teacher_outputs"):
         assumed.append("config.teacher is empty: a teacher of the student's own sizes.")
-    return experiment.teacher_of(config, given)
+    return outline.teacher_of(config, given)
 
 
 def _parameters(state: TrainState) -> list[dict[str, Any]]:
@@ -142,13 +142,3 @@ def _bytes(tree: Any) -> int:
     return sum(
         math.prod(value.sharding.shard_shape(value.shape)) * value.dtype.itemsize for value in jax.tree.leaves(tree)
     )
-
-
-def _compiled(step: jax.stages.Compiled) -> dict[str, int]:
-    found = step.memory_analysis()
-    parts = {
-        "arguments": found.argument_size_in_bytes,
-        "temporary": found.temp_size_in_bytes,
-        "output": found.output_size_in_bytes - found.alias_size_in_bytes,  # the rest takes the place of arguments
-    }
-    return parts | {"peak": sum(parts.values())}

@@ -35,19 +35,24 @@ def find_teacher(config: ConfigDict) -> tuple[ConfigDict | None, int | None]:
         teacher, step = read_config(config.teacher), best_step(config.teacher)
     except FileNotFoundError as error:
         raise UserError(f"config.teacher = {config.teacher!r}: {error}") from error
+    if wrong := misfits(teacher, config):
+        raise UserError(f"The teacher in {config.teacher} does not fit: {'; '.join(wrong)}. Change one of the two.")
+    return teacher, step
+
+
+def misfits(teacher: ConfigDict, student: ConfigDict) -> list[str]:
+    """Why the student cannot learn from the teacher, by their configurations; empty if it can."""
     wrong = []
     if teacher.data.input != "heatmap":
         wrong.append(f"it takes data.input = {teacher.data.input!r} where a teacher takes 'heatmap'")
     for field in ("image_size", "patch_size"):
-        if teacher.model[field] != config.model[field]:
-            wrong.append(f"its model.{field} is {teacher.model[field]}, the student's {config.model[field]}")
-    if config.loss.get("features") and teacher.model.width != config.model.project_width:
+        if teacher.model[field] != student.model[field]:
+            wrong.append(f"its model.{field} is {teacher.model[field]}, the student's {student.model[field]}")
+    if student.loss.get("features") and teacher.model.width != student.model.project_width:
         wrong.append(
-            f"its model.width is {teacher.model.width}, the student's project_width {config.model.project_width}"
+            f"its model.width is {teacher.model.width}, the student's project_width {student.model.project_width}"
         )
-    if wrong:
-        raise UserError(f"The teacher in {config.teacher} does not fit: {'; '.join(wrong)}. Change one of the two.")
-    return teacher, step
+    return wrong
 
 
 def _check_outputs(config: ConfigDict) -> Manifest:

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from configs import student, teacher
-from painjax import dry_run, sharding
+from painjax import dry_run, outline, sharding
 from painjax.__main__ import main
-from painjax.aot import experiment
 from painjax.errors import UserError
 from painjax.state import create_state
 
@@ -35,7 +34,7 @@ def state():
     config = make_config()
     mesh = sharding.create_mesh(config.mesh.to_dict())
     with jax.set_mesh(mesh):
-        return create_state(config, mesh, experiment.teacher_of(config, None))[0]
+        return create_state(config, mesh, outline.teacher_of(config, None))[0]
 
 
 def on_one_device(tree):
@@ -55,6 +54,7 @@ def test_memory_is_what_the_arrays_take(found, state):
     kept = memory["parameters"] + memory["optimizer"] + memory["ema"] + memory["frozen"] + memory["batch"]
     assert memory["compiled"]["arguments"] == pytest.approx(kept, rel=0.02)
     assert memory["compiled"]["peak"] > memory["compiled"]["arguments"]
+    assert set(memory["compiled"]) == {"arguments", "temporary", "output", "alias", "peak"}  # as `painjax aot` has them
 
 
 def test_every_parameter_is_counted_once(found, state):

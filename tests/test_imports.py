@@ -63,7 +63,7 @@ LAYERS = [
     {"checkpoint", "mfu"},
     {"provenance"},
     {"evaluate", "same_experiment", "settings", "teacher"},
-    {"pictures", "video", "prediction_table", "exportable"},
+    {"pictures", "video", "prediction_table", "exportable", "outline"},
     {"predictor"},
     {"train", "precompute", "predict", "report_plots", "model_card", "serving"},
     {"report", "stablehlo", "onnx_export", "huggingface_export"},

@@ -60,7 +60,7 @@ def compile_step(config: ConfigDict, teacher_config: ConfigDict | None, topology
     except jax.errors.JaxRuntimeError as error:
         memory, why = _memory_wanted(error, _bytes_on_a_device((state, batch), mesh)), "it does not fit"
     else:
-        memory = _memory(compiled)
+        memory = memory_of(compiled)
         fits = memory["peak"] <= topology.chip.hbm_bytes
         try:
             text = compiled.as_text()
@@ -69,7 +69,8 @@ def compile_step(config: ConfigDict, teacher_config: ConfigDict | None, topology
     return CompiledStep(dict(mesh.shape), products, memory, fits, text, why, time.monotonic() - start)
 
 
-def _memory(compiled: jax.stages.Compiled) -> dict[str, int]:
+def memory_of(compiled: jax.stages.Compiled) -> dict[str, int]:
+    """Bytes on each device of a compiled function: all parts of `CompiledStep.memory`."""
     found = compiled.memory_analysis()
     parts = {
         "arguments": found.argument_size_in_bytes,

@@ -6,7 +6,8 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from painjax.aot import collectives, experiment, program, roofline, traffic
+from painjax import outline
+from painjax.aot import collectives, program, roofline, traffic
 from painjax.aot.compilation import CompiledStep, compile_step
 from painjax.aot.topology import SHAPES, Topology, canonical, chips, describe
 
@@ -34,8 +35,8 @@ def main(
       UserError: if the slice is not known, libtpu not installed, or the experiment does not fit the slice's mesh.
     """
     name = canonical(topology)  # a mistyped one is refused before anything else is looked at
-    config = experiment.complete(config)
-    teacher = experiment.teacher_of(config, teacher)
+    config = outline.complete(config)
+    teacher = outline.teacher_of(config, teacher)
     slice_ = describe(name)
     devices = len(slice_.devices)
     if batch_per_device is not None:

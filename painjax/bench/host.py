@@ -9,8 +9,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from painjax import sharding
-from painjax.aot import experiment
+from painjax import outline, sharding
 from painjax.bench.machine import describe
 from painjax.data.outline import batch_outline
 from painjax.divergence import FiniteGuard
@@ -39,10 +38,10 @@ def main(config: ConfigDict, *, steps: int = 200) -> dict[str, Any]:
     if steps < 1:
         raise UserError(f"Benchmark: steps is {steps}; expected at least 1 (100 or more for a figure to be trusted).")
     machine = describe()
-    config = _small(experiment.complete(config))
+    config = _small(outline.complete(config))
     mesh = sharding.create_mesh({"data": -1, "fsdp": 1})
     config.batch_size = mesh.size * config.accumulate
-    teacher = experiment.teacher_of(config, None)
+    teacher = outline.teacher_of(config, None)
     rows = {name: np.zeros(each.shape, each.dtype) for name, each in batch_outline(config).items()}
     measured: list[tuple[_Stopwatch, ...]] = []
     with jax.set_mesh(mesh):

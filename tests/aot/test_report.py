@@ -5,8 +5,8 @@ import json
 import pytest
 
 from configs import student_vitl, teacher_vitl
+from painjax import outline
 from painjax.__main__ import main
-from painjax.aot import experiment
 from painjax.errors import UserError
 
 VIT_S = ["width=384", "depth=12", "heads=6", "project_width=384"]
@@ -85,17 +85,17 @@ def test_a_slice_that_is_not_known_is_a_mistake_of_the_user(monkeypatch, capsys,
 
 
 def test_without_a_trained_teacher_one_of_the_students_sizes_is_taken():
-    student = experiment.complete(student_vitl.get_config())
-    teacher = experiment.teacher_of(student, None)
-    named = experiment.teacher_of(student, teacher_vitl.get_config())
+    student = outline.complete(student_vitl.get_config())
+    teacher = outline.teacher_of(student, None)
+    named = outline.teacher_of(student, teacher_vitl.get_config())
     for found in (teacher, named):
         assert (found.model.width, found.model.depth, found.model.in_channels) == (1024, 24, 1)
         assert found.model.lora_rank == 0 and found.model.neutral == "none"
-    assert experiment.teacher_of(named, None) is None  # a teacher has none
+    assert outline.teacher_of(named, None) is None  # a teacher has none
 
 
 def test_a_teacher_that_the_student_cannot_learn_from_is_refused():
-    student = experiment.complete(student_vitl.get_config())
+    student = outline.complete(student_vitl.get_config())
     small = teacher_vitl.get_config("test")
-    with pytest.raises(UserError, match=r"model.image_size 32, the student 224.*model.width 32.*--teacher=FILE"):
-        experiment.teacher_of(student, small)
+    with pytest.raises(UserError, match=r"image_size is 32, the student's 224.*model.width is 32.*--teacher=FILE"):
+        outline.teacher_of(student, small)

@@ -1,10 +1,11 @@
-"""An experiment made ready to be compiled: neither pretrained weights nor a trained teacher are needed for shapes."""
+"""An experiment in outline, complete enough to be compiled: shapes need neither pretrained weights nor a teacher."""
 
 from ml_collections import ConfigDict
 
 from painjax import pretrained
 from painjax.errors import UserError
 from painjax.settings import check_settings
+from painjax.teacher import misfits
 
 
 def complete(config: ConfigDict) -> ConfigDict:
@@ -33,15 +34,9 @@ def teacher_of(config: ConfigDict, given: ConfigDict | None) -> ConfigDict | Non
     if given is None:
         teacher.data.input = "heatmap"
         teacher.model.update({"in_channels": 1, "neutral": "none", "lora_rank": 0, "project_width": 0})
-    wrong = []
-    if teacher.data.input != "heatmap":
-        wrong.append(f"takes data.input {teacher.data.input!r} and not 'heatmap'")
-    for field in ("image_size", "patch_size"):
-        if teacher.model[field] != config.model[field]:
-            wrong.append(f"has model.{field} {teacher.model[field]}, the student {config.model[field]}")
-    if config.loss.get("features") and teacher.model.width != config.model.project_width:
-        wrong.append(f"has model.width {teacher.model.width}, the student project_width {config.model.project_width}")
-    if wrong:
+    if wrong := misfits(teacher, config):
         which = "The teacher of --teacher" if given is not None else "A teacher of the student's own sizes"
-        raise UserError(f"{which} {'; '.join(wrong)}. Name the configuration of one that fits: --teacher=FILE.")
+        raise UserError(
+            f"{which} does not fit: {'; '.join(wrong)}. Name the configuration of one that fits: --teacher=FILE."
+        )
     return teacher
