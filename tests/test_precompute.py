@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from configs import student, teacher
-from painjax import precompute, sharding, train
+from painjax import precompute, provenance, sharding, train
 from painjax.checkpoint import restore_model, restore_params
 from painjax.data.pipeline import train_batches
-from painjax.data.precomputed import MANIFEST, PrecomputedOutputs, read_manifest
+from painjax.data.precomputed import DTYPES, MANIFEST, PrecomputedOutputs, read_manifest
 from painjax.data.sources import FrameSource
 from painjax.data.transforms import prepare
 from painjax.errors import UserError
+from painjax.same_experiment import check_same_origin
 from painjax.state import create_state, make_train_step
 from painjax.teacher import find_teacher
 from painjax.teacher_outputs import TeacherOutputs
@@ -194,6 +195,16 @@ def test_two_processes_compute_and_learn_what_one_does(trained, outputs, synthet
     overrides = [f"--config.{name}={value}" for name, value in settings.items()]
     launch("train", "--config=configs/student.py:test", f"--workdir={tmp_path / 'two'}", *overrides)
     np.testing.assert_allclose(logged(tmp_path / "two"), logged(tmp_path / "one"), rtol=1e-5)
+
+
+def test_a_run_knows_in_what_dtype_its_teacher_has_spoken(outputs, synthetic_dataset, tmp_path):
+    """The same teacher in both, and other numbers."""
+    configs = [student_config(synthetic_dataset, outputs[dtype]) for dtype in DTYPES]
+    before, now = (provenance.describe(config, teacher_step=4) for config in configs)
+    assert before["teacher_sha256"] == now["teacher_sha256"]
+    assert provenance.facts(configs[1], now, tmp_path)["teacher_outputs"] == "float32"
+    with pytest.raises(UserError, match="teacher_outputs: bfloat16 -> float32"):
+        check_same_origin(before, now, tmp_path)
 
 
 def test_a_finished_folder_is_left_as_it_is_and_others_are_refused(trained, outputs, tmp_path):
