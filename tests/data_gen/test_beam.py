@@ -61,8 +61,9 @@ def test_rendering_processes_end_with_their_parent(tmp_path):
         "print(*generate._kept_processes()._processes, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    killed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    children = [int(pid) for pid in killed.stdout.split()]
+    with (tmp_path / "children").open("w") as said:  # a pipe would stay open as long as they live
+        killed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=said, stderr=subprocess.DEVNULL)
+    children = [int(pid) for pid in (tmp_path / "children").read_text().split()]
     assert children and killed.returncode == -signal.SIGKILL
     deadline = time.monotonic() + 60
     while any(_runs(pid) for pid in children):
