@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from painjax import checkpoint, evaluate, report_plots
-from painjax.data.sources import FrameSource
+from painjax.data.pipeline import evaluation_frames
 from painjax.data.transforms import prepare
 from painjax.evaluate import clip_to_range, predicted_heat
 from painjax.files import write_atomically
@@ -129,9 +129,7 @@ def picture_rows(
 ) -> list[dict[str, np.ndarray]]:
     """For each example: `image`, `neutral`, `true_heat` (if the data set has it), `said_heat`, `attention` as uint8
     pictures, and the labels."""
-    data = config.data
-    source = FrameSource(data.name, split, ("image", "neutral_image"), data.data_dir, if_there=("heatmap",))
-    examples = [source[int(i)] for i in index]
+    examples = evaluation_frames(config, split, index, ("image", "neutral_image"))
     batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
     inputs = prepare({name: jnp.asarray(values) for name, values in batch.items()}, config)
     neutral = inputs["neutral"] if config.model.neutral != "none" else None
@@ -150,7 +148,8 @@ def picture_rows(
         rows.append(
             {
                 "image": example["image"],
-                "neutral": example["neutral_image"],
+                # several of them side by side
+                "neutral": np.concatenate(example["neutral_image"].reshape(-1, *example["image"].shape), axis=1),
                 "said_heat": heat_picture(np.asarray(said[i], np.float64)),
                 "attention": lay_over(image, spread(attention[i], size)),
                 "index": example["index"],

@@ -9,6 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from painjax import report, report_plots
+from painjax.data.pipeline import eval_batches
 from painjax.metrics import Predictions, constant_baseline
 from painjax.state import make_model
 from tests import synthetic_pain3d
@@ -142,6 +143,22 @@ def test_frames_are_chosen_by_the_truth_alone():
     assert truth[-1] == predictions.pspi_true.max() and len(shown) == report.SHEET
     error = np.abs(predictions.pspi - predictions.pspi_true)
     assert set(worst) == set(np.argsort(-error)[: report.WORST])
+
+
+@pytest.mark.parametrize("references", [{"neutral": "random_view"}, {"neutral": "several", "neutrals": 2}])
+def test_frames_are_drawn_with_the_references_of_their_evaluation(references, tmp_path):
+    data_dir = synthetic_pain3d.build(tmp_path / "data", size=32, train=1, validation=1, test=12)
+    _, config = make_run(tmp_path, "student", data_dir)
+    config.model.neutral = "shared"
+    config.data.update(references)
+    with eval_batches(config, "test") as batches:
+        evaluated = next(batches)["neutral_image"]
+    model = make_model(config)
+    model.eval()
+    rows = report.picture_rows(model, config, "test", np.array([5, 2]))
+    for row, index in zip(rows, (5, 2), strict=True):
+        expected = evaluated[index]
+        np.testing.assert_array_equal(row["neutral"], expected if expected.ndim == 3 else np.hstack(expected))
 
 
 def test_plots_take_odd_data():

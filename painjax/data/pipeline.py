@@ -54,6 +54,14 @@ def eval_batches(config: ConfigDict, split: str, rows: Int[np.ndarray, "b"] | No
     return _batches(config, count, functools.partial(_evaluation_example, frames), rows)
 
 
+def evaluation_frames(
+    config: ConfigDict, split: str, index: Int[np.ndarray, "K"], images: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """Frames `index` of `split`, each with the neutral references that it has in `eval_batches`."""
+    frames = _Frames(config, split, images, if_there=("heatmap",))
+    return [frames.read(int(i), int(i)) for i in index]
+
+
 def image_fields(config: ConfigDict) -> tuple[str, ...]:
     """The images that training needs, so that no others are decoded, and data sets without heatmaps will do."""
     images = _seen(config)
