@@ -68,6 +68,19 @@ def test_a_vit_s_is_compiled_for_four_chips(run):
 
 
 @pytest.mark.slow
+def test_a_vit_l_fits_sixteen_chips_and_scales_as_documented(monkeypatch, capfd, request):
+    """What launch/tpu_vm/AOT.md says of configs/student_vitl.py."""
+    pytest.importorskip("libtpu", reason="the TPU compiler, painjax[tpu-aot], is not installed")
+    monkeypatch.chdir(request.config.rootpath)
+    configs = ("--config=configs/student_vitl.py", "--teacher=configs/teacher_vitl.py")
+    assert main(["aot", "--topology=v5e:4x4", *configs, "--batch_per_device=128", "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["fits"] is True and found["batch_size"] == 16 * 128
+    assert found["collectives"]["all-to-all"] == {"count": 0, "bytes": 0}
+    assert found["efficiency_256"] >= 0.9
+
+
+@pytest.mark.slow
 def test_what_does_not_fit_is_said_with_the_compilers_numbers(run):
     status, found = run(
         *("--topology=v5e:2x2", "--batch_per_device=4096", "--config.model.remat=none", "--config.model.depth=2")
