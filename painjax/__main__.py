@@ -105,7 +105,7 @@ def _read(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
             parser.error(f"put -- before the command to launch: painjax launch local --processes=2 -- {rest[0]} ...")
         if not rest:
             return options, launched
-    configured = options.name in ("train", "aot") or getattr(options, "what", None) == "input"
+    configured = options.name in ("train", "aot") or getattr(options, "what", None) in ("host", "input")
     overrides = rest if configured else []
     if options.name == "train" and not options.dry_run:
         if options.workdir is None:
@@ -254,7 +254,7 @@ def bench(options: argparse.Namespace, overrides: list[str]) -> int:
     if options.what == "input":
         return _bench_input(options, overrides)
     if options.what == "host":
-        return _bench_host(options)
+        return _bench_host(options, overrides)
     from painjax.bench import infer, teacher, train
 
     settings = {
@@ -270,10 +270,10 @@ def bench(options: argparse.Namespace, overrides: list[str]) -> int:
     return DONE
 
 
-def _bench_host(options: argparse.Namespace) -> int:
+def _bench_host(options: argparse.Namespace, overrides: list[str]) -> int:
     from painjax.config import load_config
 
-    config = load_config(options.config, [])
+    config = load_config(options.config, overrides)
     from painjax.bench import host
 
     result = host.main(config)

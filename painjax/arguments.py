@@ -152,31 +152,7 @@ def parser() -> argparse.ArgumentParser:
         "Measure images per second, beside PyTorch doing the same, taking turns.",
         "painjax bench infer --size=s --image_size=224 --batch_size=8",
     )
-    sub.add_argument(
-        "what", choices=("infer", "train", "teacher", "host", "input"),
-        help="predicting; whole training steps; teacher: a student's steps with its teacher in them, with outputs of "
-        "`painjax precompute`, and without; host: what the host does for a step, at the structure of --config; input: "
-        "what feeds the training of --config; the last three without PyTorch; `painjax bench generate` measures the "
-        "generator and has options of its own",
-    )  # fmt: skip
-    sub.add_argument(
-        "--config", default="configs/student_vitl.py", metavar="FILE",
-        help="of host and input: the experiment (default: configs/student_vitl.py)",
-    )  # fmt: skip
-    sub.add_argument(
-        "--size", default="s", help="of the encoder: ti, s, b, l, ..., or quick, that of configs/ (default: s)"
-    )
-    sub.add_argument("--image_size", type=int, default=224, metavar="S", help="side in pixels (default: 224)")
-    sub.add_argument("--batch_size", type=int, default=8, metavar="B", help="default: 8")
-    sub.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: float32 on CPU, bfloat16 elsewhere")
-    sub.add_argument(
-        "--matmul_dtype", default="float32", choices=("float32", "bfloat16"),
-        help="bfloat16: products of float32 arrays with rounded operands, on both sides (default: float32)",
-    )  # fmt: skip
-    sub.add_argument("--no_neutral", action="store_true", help="without neutral reference")
-    sub.add_argument("--lora_rank", type=int, default=8, metavar="R", help="0: none, everything trains (default: 8)")
-    sub.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each side (default: 5)")
-    sub.add_argument("--json", action="store_true", help=one_object)
+    _benches(sub, one_object)
 
     sub = command(
         "aot",
@@ -219,3 +195,47 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--data_dir", metavar="DIR", help="where data sets lie (default: TFDS_DATA_DIR)")
     sub.add_argument("--json", action="store_true", help="print exactly one JSON array")
     return top
+
+
+def _benches(bench: argparse.ArgumentParser, one_object: str) -> None:
+    """Each measurement with the options that it takes; its result has the measurement's name as `what`."""
+    measurements = bench.add_subparsers(dest="what", metavar="what", required=True)
+    # Where there is another default, the one of here would undo `painjax bench --debug infer`.
+    debug = {"action": "store_true", "default": argparse.SUPPRESS, "help": "show the traceback of a mistake"}
+    about = {
+        "infer": "predicting",
+        "train": "whole training steps",
+        "teacher": "a student's steps with its teacher in them, with outputs of `painjax precompute`, and without; no "
+        "PyTorch",
+        "host": "what the host does for a step, at the structure of --config; no PyTorch",
+        "input": "what feeds the training of --config; no PyTorch",
+    }
+    each = {name: measurements.add_parser(name, help=text, allow_abbrev=False) for name, text in about.items()}
+    measurements.add_parser("generate", help="the generator; has options of its own")  # `generator.command_of` finds it
+    for name, sub in each.items():
+        sub.add_argument("--debug", **debug)
+        sub.add_argument("--json", action="store_true", help=one_object)
+        if name != "host":
+            sub.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each side (default: 5)")
+    for name in ("host", "input"):
+        each[name].add_argument(
+            "--config", default="configs/student_vitl.py", metavar="FILE",
+            help="experiment (default: configs/student_vitl.py); --config.key=value changes a setting",
+        )  # fmt: skip
+    for name in ("infer", "train", "teacher"):
+        sub = each[name]
+        sub.add_argument(
+            "--size", default="s", help="of the encoder: ti, s, b, l, ..., or quick, that of configs/ (default: s)"
+        )
+        sub.add_argument("--image_size", type=int, default=224, metavar="S", help="side in pixels (default: 224)")
+        sub.add_argument("--batch_size", type=int, default=8, metavar="B", help="default: 8")
+        sub.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: float32 on CPU, bfloat16 elsewhere")
+        sub.add_argument(
+            "--matmul_dtype", default="float32", choices=("float32", "bfloat16"),
+            help="bfloat16: products of float32 arrays with rounded operands, on both sides (default: float32)",
+        )  # fmt: skip
+        sub.add_argument("--no_neutral", action="store_true", help="without neutral reference")
+    for name in ("infer", "train"):
+        each[name].add_argument(
+            "--lora_rank", type=int, default=8, metavar="R", help="0: none, everything trains (default: 8)"
+        )

@@ -96,6 +96,9 @@ def test_a_wrong_experiment_is_named(experiment):
         (["import", "--from=x"], "--to"),
         (["export", "--from=W", "--to=D", "--format=pickle"], "pickle"),
         (["bench", "sleep"], "sleep"),
+        (["bench", "host", "--lora_rank=8"], "--lora_rank"),  # which it does not take
+        (["bench", "host", "--config=configs/experiment.py", "--config.stepz=1"], "stepz"),
+        (["bench", "teacher", "--config.steps=1"], "--config.steps"),
     ],
 )
 def test_help_and_mistakes_answer_before_jax_is_loaded(experiment, arguments, named):
