@@ -25,7 +25,7 @@ STEPS, CHECKPOINT_EVERY, VALIDATE_EVERY = 12, 3, 5
 pytestmark = pytest.mark.slow
 
 # A training that, at a step, sends itself a signal: when the step is logged, while its checkpoint is being written, or
-# between two batches of its validation. 'compile' is before the first step.
+# between two batches of its validation. 'compile' is before the first step; 'group' is 'logged', to its children too.
 PROGRAM = """
 import os, resource, sys, time
 from painjax import __main__ as cli
@@ -41,11 +41,11 @@ def then_kill(function, due):
         value = function(*arguments, **options)
         if due(*arguments):
             print("Told at", time.time(), file=sys.stderr, flush=True)
-            os.kill(os.getpid(), number)
+            os.kill(0 if kind == "group" else os.getpid(), number)
         return value
     return wrapped
 
-if kind == "logged":
+if kind in ("logged", "group"):
     train.TrainingLog.write = then_kill(train.TrainingLog.write, lambda _, at, numbers: at == step)
 elif kind == "saving":
     train.Checkpoints.save = then_kill(train.Checkpoints.save, lambda _, state, position: int(state.step) == step)
@@ -88,7 +88,9 @@ def run(synthetic_dataset, tmp_path_factory):
         command = [sys.executable, "-c", PROGRAM, kind, *map(str, (step, int(number), limit))]
         command += ["train", f"--workdir={workdir}", *flags, *more]
         here = environment | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
-        done = subprocess.run(command, cwd=ROOT, env=here, capture_output=True, text=True, timeout=500)
+        done = subprocess.run(
+            command, cwd=ROOT, env=here, capture_output=True, text=True, timeout=500, start_new_session=True
+        )
         return done.returncode, done.stderr
 
     return start
@@ -175,6 +177,14 @@ def test_once_a_validation_is_made_up_for_there_is_nothing_to_save(run, uninterr
     assert status == -signal.SIGTERM, err
     assert run(tmp_path)[0] == 0
     assert_same_end(tmp_path, uninterrupted, state)
+
+
+def test_a_stop_that_reaches_every_process_leaves_the_worker_at_work(run, tmp_path):
+    """As of Slurm's scancel, and of ^C in a terminal."""
+    status, err = run(tmp_path, "--config.data.workers=1", kind="group", step=4, number=signal.SIGTERM)
+    assert status == 143, err
+    reached = int(err.rsplit("Stopped at step ", 1)[1].split()[0])
+    assert reached in (4, 5) and (tmp_path / "checkpoints" / str(reached)).is_dir()
 
 
 def test_before_the_first_step_there_is_nothing_to_save(run, tmp_path):

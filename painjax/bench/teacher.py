@@ -174,7 +174,8 @@ def _batches(config: ConfigDict, outputs: PrecomputedOutputs | None) -> Iterator
     def load(i: int) -> dict[str, Any]:
         index, flip = i % len(frames), i % 2 == 1
         taught = {} if outputs is None else outputs.read(index, flip)
-        return frames[index] | taught | {"flip": np.bool_(flip), "valid": np.True_}
+        row = np.int32(i % config.batch_size)
+        return frames[index] | taught | {"row": row, "flip": np.bool_(flip), "valid": np.True_}
 
     endless = grain.MapDataset.range(2**40).map(load).batch(config.batch_size)
     return iter(endless.to_iter_dataset(_READ_OPTIONS))

@@ -1,5 +1,6 @@
 """Examples made into batches ahead of time, by threads or worker processes, from any batch on."""
 
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -7,7 +8,8 @@ import grain
 import numpy as np
 from absl import flags
 
-_AHEAD = 8  # batches made ahead of the one that is asked for; of each worker process half of it
+_AHEAD = 8  # batches made ahead of the one that is asked for, where this process makes them
+_AHEAD_OF_WORKER = 4  # those of each worker process that wait in shared memory; it has `threads` more in the making
 
 
 class Batches(Iterator[dict[str, Any]]):
@@ -62,9 +64,18 @@ class Batches(Iterator[dict[str, Any]]):
         if not flags.FLAGS.is_parsed():  # grain and its workers read theirs, which only absl's own main parses
             flags.FLAGS.mark_as_parsed()
         examples = grain.MapDataset.range(self._next * self._rows, self._count * self._rows).map(self._load)
-        ahead = grain.ReadOptions(num_threads=self._threads, prefetch_buffer_size=max(_AHEAD, self._threads))
+        made = self._threads if self._workers else max(_AHEAD, self._threads)
+        ahead = grain.ReadOptions(num_threads=self._threads, prefetch_buffer_size=made)
         batches = examples.batch(self._rows).to_iter_dataset(ahead)
         if self._workers:
-            options = grain.MultiprocessingOptions(self._workers, per_worker_buffer_size=_AHEAD // 2)
-            batches = batches.mp_prefetch(options)
+            options = grain.MultiprocessingOptions(self._workers, per_worker_buffer_size=_AHEAD_OF_WORKER)
+            batches = batches.mp_prefetch(options, worker_init_fn=_leave_signals)
         return iter(batches)
+
+
+def _leave_signals(worker: int, workers: int) -> None:
+    """Has a worker process ignore what tells a training to stop: schedulers and terminals tell every process, and the
+    training, which saves first, still needs its batches and ends the workers itself."""
+    del worker, workers
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)

@@ -40,6 +40,7 @@ def batch_outline(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
             "pspi": shape(jnp.float32),
             "identity": shape(jnp.int32),
             "index": shape(jnp.int32),
+            "row": shape(jnp.int32),
             "flip": shape(jnp.bool_),
             "valid": shape(jnp.bool_),
         }

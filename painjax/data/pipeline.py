@@ -27,10 +27,10 @@ def train_batches(config: ConfigDict, rows: Int[np.ndarray, "b"] | None = None) 
       rows: of each global batch, of `config.batch_size`, those to make (`painjax.sharding.process_rows`); None: all.
 
     Returns:
-      These rows of each global batch: a dict of uint8 images
-      [b, S, S, C] (`image`, `neutral_image`, `heatmap`: those of `image_fields`; [b, K, S, S, 3] the neutral images
-      where `config.data.neutral` is 'several'), `aus` [b, 6], `pspi` [b], `identity` [b], `index` [b], `flip` [b] bool,
-      and `valid` [b], all True; with `config.data.landmarks` also `landmarks` [b, 68, 2], in pixels of the stored
+      These rows of each global batch: a dict of uint8 images [b, S, S, C] (`image`, `neutral_image`, `heatmap`: those
+      of `image_fields`; [b, K, S, S, 3] the neutral images where `config.data.neutral` is 'several'), `aus` [b, 6],
+      `pspi` [b], `identity` [b], `index` [b], `row` [b] (in the global batch), `flip` [b] bool, and `valid` [b], all
+      True; with `config.data.landmarks` also `landmarks` [b, 68, 2], in pixels of the stored
       picture, and `landmarks_visible` [b, 68]; with `config.teacher_outputs` also the fields of
       `Manifest.unpack`, [b, ...], of each frame as it is or mirrored. Batch k depends on nothing but the seed and k.
 
@@ -125,7 +125,8 @@ def _training_example(
 ) -> dict[str, Any]:
     index, flip = int(order[i]), is_flipped(config, i)
     taught = {} if outputs is None else outputs.read(index, bool(flip))
-    return frames.read(index, config.seed, i) | taught | {"flip": flip, "valid": np.True_}
+    row = np.int32(i % config.batch_size)
+    return frames.read(index, config.seed, i) | taught | {"row": row, "flip": flip, "valid": np.True_}
 
 
 def _evaluation_example(frames: _Frames, i: int) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """From a batch of uint8 arrays to what the model is trained on: normalised and, for training, augmented.
 
-Runs inside the jitted step, on the device. Every random draw is keyed by the example's index, so that augmentation does
-not depend on how the batch is laid out over devices. Whether a frame is mirrored the batch says (`painjax.data.flip`).
+Runs inside the jitted step, on the device. Every random draw is keyed by the example's row of the global batch, so
+that augmentation does not depend on how the batch is laid out over devices and processes, and a frame that stands in it
+twice is changed in two ways. Whether a frame is mirrored the batch says (`painjax.data.flip`).
 """
 
 from collections.abc import Mapping
@@ -55,9 +56,10 @@ def prepare(batch: Mapping[str, Any], config: ConfigDict, key: Array | None = No
     """Makes the float batch that models and objectives take.
 
     Args:
-      batch: as `painjax.data.pipeline` yields it; images uint8 [B, S, S, C]; with a `key` also `flip` [B] bool.
+      batch: as `painjax.data.pipeline` yields it; images uint8 [B, S, S, C]; with a `key` also `row` [B] and `flip` [B]
+        bool.
       config: reads `data.{input, image_mean, image_std, augment, drop_neutral, label_noise}` and `model.image_size`.
-      key: augment, and drop neutral references, with this random key; None for evaluation.
+      key: augment, and drop neutral references, with this random key, of the step; None for evaluation.
 
     Returns:
       `batch` with these fields set or added, images being float32 [B, model.image_size, model.image_size, C]:
@@ -77,7 +79,7 @@ def prepare(batch: Mapping[str, Any], config: ConfigDict, key: Array | None = No
         rest["landmarks"] = jnp.asarray(rest["landmarks"]) * (size / stored)
     neutral_valid = jnp.ones(batch["index"].shape, bool)
     if key is not None:
-        keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.asarray(batch["index"]))
+        keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(jnp.asarray(batch["row"]))
         fields = images | {name: jnp.asarray(rest[name]) for name in _MOVING if name in rest}
         change = jax.vmap(lambda example, flip, key: augment(example, flip, key, config.data))
         changed = change(fields, jnp.asarray(batch["flip"]), keys)

@@ -25,6 +25,7 @@ def make_batch(n=4, size=32, **fields):
     width = {"image": 3, "neutral_image": 3, "heatmap": 1}
     pixels = {name: rng.integers(0, 256, (n, size, size, channels), np.uint8) for name, channels in width.items()}
     labels = {"aus": rng.integers(0, 2, (n, 6)).astype(np.float32), "index": np.arange(n, dtype=np.int32)}
+    labels["row"] = labels["index"]
     return pixels | labels | {"pspi": np.asarray(pspi(labels["aus"])), "flip": np.zeros(n, bool)} | fields
 
 

@@ -1,4 +1,7 @@
 import itertools
+import multiprocessing
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -38,6 +41,17 @@ def test_going_on_makes_nothing_twice():
         batches.set_state({"next_index": 90})
         take(batches, 100)
     assert made == list(range(90, 100))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_told_to_stop_goes_on_until_the_training_ends_it(number):
+    with Batches(numbers, rows=2, count=100, threads=1, workers=1) as batches:
+        next(batches)
+        (worker,) = multiprocessing.active_children()
+        os.kill(worker.pid, number)
+        assert len(list(batches)) == 99  # more than are made ahead
+    assert not worker.is_alive()
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ def test_a_batch_has_what_the_model_needs_and_no_more(config):
         "pspi": ((8,), np.float32),
         "identity": ((8,), np.int32),
         "index": ((8,), np.int32),
+        "row": ((8,), np.int32),
         "flip": ((8,), np.bool_),
         "valid": ((8,), np.bool_),
     }
@@ -72,6 +73,7 @@ def test_a_restored_position_goes_on_with_the_next_batch(config):
 def test_rows_of_a_batch_are_the_same_frames_whatever_other_rows_are_made(config, rows):
     whole, part = take(train_batches(config), 7), take(train_batches(config, np.array(rows)), 7)
     np.testing.assert_array_equal(np.array(whole)[:, rows], part)
+    np.testing.assert_array_equal(next(train_batches(config, np.array(rows)))["row"], rows)
 
 
 @pytest.mark.parametrize("shares", [[range(8)], [[0, 1, 4, 5], [2, 3, 6, 7]]])

@@ -26,7 +26,8 @@ def make_batch(n=6, size=32, channels=("image", "neutral_image", "heatmap")):
     rng = np.random.default_rng(0)
     width = {"image": 3, "neutral_image": 3, "heatmap": 1}
     pixels = {name: rng.integers(0, 256, (n, size, size, width[name]), dtype=np.uint8) for name in channels}
-    numbers = {"index": np.arange(n, dtype=np.int32) + 10, "pspi": np.zeros(n, np.float32)}
+    numbers = {"index": np.arange(n, dtype=np.int32) + 10, "row": np.arange(n, dtype=np.int32)}
+    numbers |= {"pspi": np.zeros(n, np.float32)}
     return pixels | numbers | {"flip": np.zeros(n, bool)}
 
 
@@ -121,7 +122,7 @@ def test_image_and_neutral_share_colours_but_not_noise_and_the_heatmap_is_spared
     np.testing.assert_allclose(out["heatmap"], batch["heatmap"] / 255, atol=1e-5)
 
 
-def test_augmentation_of_a_frame_depends_on_its_index_not_on_its_row(config):
+def test_augmentation_of_a_frame_does_not_depend_on_where_its_row_lies(config):
     batch = make_batch()
     turned = {name: value[::-1] for name, value in batch.items()}
     key = jax.random.key(5)
@@ -129,6 +130,15 @@ def test_augmentation_of_a_frame_depends_on_its_index_not_on_its_row(config):
     for name in ("image", "neutral", "neutral_valid", "heatmap"):
         np.testing.assert_allclose(first[name], second[name][::-1], atol=1e-6)
     assert not np.allclose(first["image"], transforms.prepare(batch, config, jax.random.key(6))["image"])
+
+
+def test_a_frame_that_stands_twice_in_a_batch_is_changed_in_two_ways(config):
+    config.data.augment.flip = 0.0
+    batch = make_batch(n=2)
+    twice = {name: value[[0, 0]] for name, value in batch.items()} | {"row": batch["row"]}
+    out = transforms.prepare(twice, config, jax.random.key(0))
+    for name in ("image", "neutral", "heatmap"):
+        assert np.abs(out[name][0] - out[name][1]).max() > 0.1
 
 
 def test_neutral_references_are_dropped_as_often_as_asked(config):
