@@ -34,7 +34,7 @@ def test_no_row_of_a_batch_changes_its_device(compiled):
         for name in ("all-to-all", "collective-permute"):
             assert found[name] == {"count": 0, "bytes": 0}
     else:
-        # Query, key and value come from one product, whose parts do not end where a device's heads do: among the devices
+        # Query, key and value come from one product, whose parts do not end where a device's heads do: among devices
         # of 'model', which hold the same rows, activations move. So do parts of weights, from 'fsdp' to 'model'.
         moved = [each for each in every if each.kind in ("all-to-all", "collective-permute")]
         assert {each.axes for each in moved} <= {("model",), ()}
