@@ -46,6 +46,9 @@ def check_settings(config: ConfigDict) -> None:
         wrong.append(
             f"config.optim.warmup_steps is {config.optim.warmup_steps}; expected less than config.steps, {config.steps}"
         )
+    for name in ("learning_rate", "clip_norm"):
+        if not config.optim[name] > 0:
+            wrong.append(f"config.optim.{name} is {config.optim[name]}; expected more than 0")
     wrong += check_input(config)
     kind = config.data.input
     if kind not in NORMALISATION:

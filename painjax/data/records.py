@@ -33,12 +33,9 @@ class Records:
         builder = _find(name, data_dir)
         self.name = f"{name}, split {split}"
         self.features = flat_features(builder.info.features)
-        missing = [field for field in fields if field not in self.features]
-        if missing:
-            raise UserError(
-                f"Data set {name} in {builder.data_dir} has no field {', '.join(missing)}; it has "
-                f"{', '.join(self.features)}. Expected the fields of pain3d. {_build_command(name)}"
-            )
+        self._place = f"Data set {name} in {builder.data_dir}"
+        self._build = _build_command(name)
+        self._check_fields(fields)
         if split not in builder.info.splits:
             raise UserError(f"Data set {name} has no split {split!r}; it has {', '.join(builder.info.splits)}.")
         lost = [path for path in builder.info.splits[split].filepaths if not Path(path).exists()]
@@ -64,12 +61,25 @@ class Records:
         return self._take(self._encoded[index], fields)
 
     def columns(self, fields: Sequence[str]) -> list[np.ndarray]:
-        """The values of `fields`, which are no pictures, in all records: [N, ...] each."""
+        """The values of `fields`, which are no pictures, in all records: [N, ...] each. Reads all of every record.
+
+        Raises:
+          UserError: if the data set lacks one of them.
+        """
+        self._check_fields(fields)
         rows = []
         for start in range(0, len(self), _AT_ONCE):
             encoded = self._encoded.__getitems__(range(start, min(start + _AT_ONCE, len(self))))
             rows += [self._take(record, fields) for record in encoded]
         return [np.array(column) for column in zip(*rows, strict=True)]
+
+    def _check_fields(self, fields: Iterable[str]) -> None:
+        missing = [field for field in fields if field not in self.features]
+        if missing:
+            raise UserError(
+                f"{self._place} has no field {', '.join(missing)}; it has {', '.join(self.features)}. Expected the "
+                f"fields of pain3d. {self._build}"
+            )
 
     def _take(self, encoded: bytes, fields: Sequence[str]) -> list[Any]:
         found = tf_example_pb2.Example.FromString(encoded).features.feature

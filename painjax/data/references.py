@@ -29,7 +29,7 @@ class References:
 
     Args:
       config: reads `data.neutral` and, for 'several', `data.neutrals`, the number of pictures.
-      source: the split; its identities and views are read once, without pictures.
+      source: the split; of its records, which are read whole, identities and views are kept.
 
     Raises:
       UserError: if a person is seen from one view only, where another is asked for.
@@ -38,7 +38,9 @@ class References:
     def __init__(self, config: ConfigDict, source: FrameSource):
         self._other = config.data.neutral == "random_view"
         self._count = 1 if self._other else config.data.neutrals
-        self._identity, self._view = source.columns("identity/id", "view/id")
+        # Of a data set without views every frame counts as of one.
+        fields = [name for name in ("identity/id", "view/id") if source.has(name)]
+        self._identity, self._view = [*source.columns(*fields), np.zeros(len(source), int)][:2]
         order = np.lexsort((self._view, self._identity))
         keys = np.stack([self._identity, self._view])[:, order]
         starts = np.flatnonzero(np.any(np.diff(keys, axis=1, prepend=keys[:, :1] - 1), axis=0))

@@ -15,6 +15,8 @@ def check_input(config: ConfigDict) -> list[str]:
     for name, known in (("sampling", SAMPLING), ("neutral", REFERENCES)):
         if data[name] not in known:
             wrong.append(f"config.data.{name} is {data[name]!r}; expected one of {', '.join(known)}")
+    if not 0 <= data.drop_neutral <= 1:
+        wrong.append(f"config.data.drop_neutral is {data.drop_neutral}; expected a chance, 0 to 1")
     for name in ("flip", "erase"):
         if not 0 <= data.augment[name] <= 1:
             wrong.append(f"config.data.augment.{name} is {data.augment[name]}; expected a chance, 0 to 1")

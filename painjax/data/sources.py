@@ -61,6 +61,10 @@ class FrameSource:
         """One picture of frame `index`, uint8 [S, S, C]."""
         return decode(self._records.read(index, (field,))[0])
 
+    def has(self, field: str) -> bool:
+        """Whether the data set has `field`, requested or not."""
+        return field in self._records.features
+
     def columns(self, *fields: str) -> list[np.ndarray]:
         """The values of `fields`, which are no pictures, in all frames: [N, ...] each. Reads the whole split, which
         takes some 60 microseconds per frame where the files are in memory."""

@@ -91,6 +91,20 @@ def test_a_person_seen_from_one_view_has_no_other(config, data_dir):
         eval_batches(config, "test")
 
 
+def test_a_data_set_without_views_counts_as_of_one(config, data_dir, monkeypatch):
+    source = train_source(data_dir)
+    identity = source.columns("identity/id")[0]
+    monkeypatch.delitem(source._records.features, "view/id")
+    config.data.update({"neutral": "several", "neutrals": 3})
+    chosen = References(config, source).draw(5, np.random.default_rng(0))
+    assert len(set(chosen)) == 3 and (identity[chosen] == identity[5]).all()
+    config.data.update({"neutral": "random_view", "neutrals": 1})
+    with pytest.raises(UserError, match="from one view only"):
+        References(config, source)
+    with pytest.raises(UserError, match="has no field view/id; it has .*identity/id"):
+        source.columns("view/id")
+
+
 @pytest.mark.parametrize(
     "settings, message",
     [
@@ -99,6 +113,9 @@ def test_a_person_seen_from_one_view_has_no_other(config, data_dir):
         ({"data.neutral": "random_view", "model.neutral": "channels"}, "'channels', which subtracts"),
         ({"data.neutral": "several", "model.neutral": "none"}, "'none', which takes none"),
         ({"data.sampling": "fair"}, "data.sampling is 'fair'; expected one of uniform, balanced"),
+        ({"data.drop_neutral": 1.5}, "data.drop_neutral is 1.5; expected a chance, 0 to 1"),
+        ({"optim.learning_rate": 0.0}, "optim.learning_rate is 0.0; expected more than 0"),
+        ({"optim.clip_norm": -1.0}, "optim.clip_norm is -1.0; expected more than 0"),
         ({"data.workers": -1}, "data.workers is -1; expected at least 0"),
         ({"data.threads": 0}, "data.threads is 0; expected at least 1"),
         ({"data.augment.erase": 1.5}, "augment.erase is 1.5; expected a chance"),
