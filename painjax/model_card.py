@@ -136,6 +136,13 @@ def _licence(model: Exportable) -> tuple[list[str], str]:
     """Lines of the front matter, and the paragraph."""
     backbone = model.backbone
     if backbone is None:
+        first = model.experiment.get("pretrained") if model.experiment is not None else None
+        if first:  # itself from random weights, but on data of its own
+            text = (
+                f"Fine-tuned from `{Path(first).name}`, which was trained from random weights. The terms of the data "
+                "that either was trained on decide about these weights."
+            )
+            return ["license: other", "license_name: see-training-data"], text
         if (_data_name(model) or "").startswith("pain3d/"):
             text = "Trained from random weights. Licence: Apache-2.0, as PainJAX and its synthetic data."
             return ["license: apache-2.0"], text

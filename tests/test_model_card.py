@@ -74,6 +74,13 @@ def test_weights_from_scratch_on_other_data_are_under_its_terms(folder):
     assert "`unbc_mcmaster`" in card and "3DPain" not in card
 
 
+def test_weights_fine_tuned_from_our_own_are_not_called_new(folder):
+    experiment = EXPERIMENT | {"pretrained": "exported/first_student"}
+    card = card_of(described(folder, source={"from": "student", "backbone": None}, experiment=experiment))
+    assert front_matter(card)["license"] == "other"
+    assert "Fine-tuned from `first_student`" in card and "Trained from random weights" not in card
+
+
 def test_other_backbones_keep_their_licence(tmp_path):
     encoder = tiny_encoder.write(tmp_path / "encoder", position="learned", position_grid=4, registers=0)
     card = card_of(encoder)
