@@ -63,7 +63,7 @@ def test_without_neutral_there_is_nobody_to_enrol_and_bfloat16_runs_on_both_side
 def test_every_wrong_setting_is_named():
     with pytest.raises(UserError) as error:
         infer.main("huge", image_size=100, batch_size=0, lora_rank=-1)
-    for part in ("'huge'", "tiny, ti, s, b, l", "100", "batch size is 0", "rank is -1"):
+    for part in ("'huge'", "tiny, quick, ti, s, b, l", "100", "batch size is 0", "rank is -1"):
         assert part in str(error.value)
     with pytest.raises(UserError, match="matmul dtype 'bfloat16' is for dtype 'float32'"):
         Case(dtype="bfloat16", matmul_dtype="bfloat16")
