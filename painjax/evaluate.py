@@ -20,6 +20,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from tqdm import tqdm
 
 from painjax import checkpoint
+from painjax.data.batches import one_ahead
 from painjax.data.pipeline import eval_batches
 from painjax.data.records import dataset_version
 from painjax.data.references import neutral_protocol
@@ -162,12 +163,16 @@ def predict_split(
     config.batch_size = -(-config.batch_size // batch_ways(mesh)) * batch_ways(mesh)
     frozen = FrozenConfigDict(config)  # hashable: one compilation serves all calls during a training
     own, parts = process_rows(mesh, config.batch_size), []
-    with jax.set_mesh(mesh), eval_batches(config, split, own) as batches:
+
+    def compute(batches):
         for batch in tqdm(batches, desc=f"predict {split}", unit="batch", leave=False, disable=None):
             if stop():
                 raise Stopped(f"Broke off predicting {split}.")
             placed = put_batch(batch, mesh, config.batch_size)
-            rows = _predict_batch(state, placed, graphdef=graphdef, config=frozen, neutral=neutral)
+            yield _predict_batch(state, placed, graphdef=graphdef, config=frozen, neutral=neutral)
+
+    with jax.set_mesh(mesh), eval_batches(config, split, own) as batches:
+        for rows in one_ahead(compute(batches)):
             parts.append(_to_predictions(jax.device_get(rows)))
     return Predictions.merge(parts)
 

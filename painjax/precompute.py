@@ -28,6 +28,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from tqdm import tqdm
 
 from painjax.checkpoint import restore_model, weights_sha256
+from painjax.data.batches import one_ahead
 from painjax.data.precomputed import DTYPES, MANIFEST, Manifest, as_manifest, read_manifest
 from painjax.data.records import dataset_version
 from painjax.data.sources import FrameSource
@@ -174,7 +175,7 @@ class FrozenTeacher:
         read = padded.map(lambda i: source[min(i, last)]).batch(self._rows).to_iter_dataset(_READ_OPTIONS)
         left = len(examples)
         with jax.set_mesh(self._mesh):
-            for outputs in _one_ahead(self._outputs(self._put(batch)) for batch in read):
+            for outputs in one_ahead(self._outputs(self._put(batch)) for batch in read):
                 outputs = jax.device_get(outputs)
                 for row in range(min(left, self._rows)):
                     yield [{name: values[row] for name, values in version.items()} for version in outputs]
@@ -202,16 +203,6 @@ def _outputs(
         outputs = vars(TeacherOutputs.of_model(teacher(version)))
         found.append(outputs | {"patch_tokens": outputs["patch_tokens"].astype(jnp.dtype(dtype))})
     return found
-
-
-def _one_ahead(results: Iterator) -> Iterator:
-    """The same; the devices compute the next one while this one is used."""
-    before = next(results, None)
-    for result in results:
-        yield before
-        before = result
-    if before is not None:
-        yield before
 
 
 def write_shard(path: Path, manifest: Manifest, examples: Iterable[list[dict[str, np.ndarray]]]) -> None:

@@ -79,3 +79,13 @@ def _leave_signals(worker: int, workers: int) -> None:
     del worker, workers
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
+
+
+def one_ahead(results: Iterator) -> Iterator:
+    """The same; the devices compute the next one while this one is used."""
+    before = next(results, None)
+    for result in results:
+        yield before
+        before = result
+    if before is not None:
+        yield before

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import student
-from painjax.data.batches import Batches
+from painjax.data.batches import Batches, one_ahead
 from painjax.data.pipeline import eval_batches, train_batches
 
 
@@ -76,3 +76,10 @@ def test_worker_processes_change_neither_values_nor_order_nor_where_to_go_on(syn
     with eval_batches(config, "test") as batches:
         made = list(batches)
     assert np.concatenate([batch["index"][batch["valid"]] for batch in made]).tolist() == list(range(10))
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_the_next_result_is_begun_before_one_is_used(count):
+    begun = []
+    seen = [(each, len(begun)) for each in one_ahead(begun.append(i) or i for i in range(count))]
+    assert seen == [(i, min(i + 2, count)) for i in range(count)]
