@@ -188,6 +188,35 @@ def gather_weight(weight: jax.Array, axes: Sequence[str | None]) -> jax.Array:
 gather_weight.defvjp(lambda weight, axes: (gather_weight(weight, axes), None), lambda axes, _, gradient: (gradient,))
 
 
+def mix_parts(weight: jax.Array, parts: int) -> jax.Array:
+    """The outputs of a weight [..., parts * M], which lie part after part, dealt out so that each device along 'model'
+    holds its share of every part; `part_outputs` takes what the product gives apart again.
+
+    Split as they lie, a device would hold some parts whole, and the activations would have to move between devices.
+    Here the weight is gathered instead. Does nothing where 'model' splits nothing.
+    """
+    ways = _model_ways()
+    if parts == 1 or ways == 1:
+        return weight
+    *rows, outputs = weight.shape
+    free = (PartitionSpec.UNCONSTRAINED,) * len(rows)
+    weight = jax.lax.with_sharding_constraint(weight, PartitionSpec(*free, None))
+    mixed = weight.reshape(*rows, parts, ways, -1).swapaxes(-3, -2).reshape(*rows, outputs)
+    return jax.lax.with_sharding_constraint(mixed, PartitionSpec(*free, "model"))
+
+
+def part_outputs(y: jax.Array, parts: int) -> list[jax.Array]:
+    """The `parts` outputs [..., M] of a product [..., parts * M] with a weight of `mix_parts`."""
+    *rows, outputs = y.shape
+    y = y.reshape(*rows, _model_ways(), parts, -1)  # [..., ways, parts, M / ways]
+    return [y[..., part, :].reshape(*rows, outputs // parts) for part in range(parts)]
+
+
+def _model_ways() -> int:
+    mesh = jax.sharding.get_abstract_mesh()
+    return 1 if mesh.empty else mesh.shape["model"]
+
+
 def constrain_batch(x: jax.Array) -> jax.Array:
     """Keeps `x` [B, ...] split over its rows; does nothing where no mesh is set, as a train step does for itself.
 

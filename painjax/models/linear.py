@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from painjax.models import lora, matmul
 from painjax.models.config import ViTConfig
 from painjax.models.dropout import Dropout
-from painjax.sharding import gather_weight
+from painjax.sharding import gather_weight, mix_parts
 
 INIT_STDDEV = 0.02
 
@@ -25,7 +25,7 @@ class Linear(nnx.Module):
     is that of width 2,500: at width 192 attention would start out blind, and stay so for hundreds of steps. A starts
     as in peft, B at 0, so that an adapter changes nothing before it is trained. `unbiased` outputs (from, to) have no
     bias, whatever the parameter says. `few_rows` says that a picture is one row or a few: the weight is
-    brought to them.
+    brought to them. Outputs that are several `parts` side by side come as `sharding.part_outputs` takes them.
 
     Source of LoRA: Hu et al., arXiv 2106.09685; the arithmetic is that of `peft.tuners.lora.Linear`.
     """
@@ -43,11 +43,13 @@ class Linear(nnx.Module):
         adapted: bool = False,
         unbiased: tuple[int, int] = (0, 0),
         few_rows: bool = False,
+        parts: int = 1,
     ):
         init = nnx.initializers.truncated_normal(inputs**-0.5 if stddev is None else stddev)
         self.kernel = nnx.Param(named(init, *axes)(rngs.params(), (inputs, outputs)))
         self.bias = nnx.Param(named(nnx.initializers.zeros, axes[1])(rngs.params(), (outputs,))) if bias else None
         self.unbiased = unbiased
+        self.parts = parts
         self.gathers = axes if few_rows else None
         self.dtype = jnp.dtype(config.dtype)
         self.product = matmul.matmul if config.matmul_dtype == "bfloat16" else jnp.matmul
@@ -63,13 +65,14 @@ class Linear(nnx.Module):
         x, kernel = x.astype(self.dtype), self.kernel[...]
         if self.lora_scale and self.lora_dropout.deterministic:  # in use, one product instead of three
             kernel = kernel + self.lora_scale * (self.lora_a[...] @ self.lora_b[...])
-        kernel = kernel.astype(self.dtype)
+        kernel = mix_parts(kernel.astype(self.dtype), self.parts)
         y = self.product(x, kernel if self.gathers is None else gather_weight(kernel, self.gathers))
         if self.lora_scale and not self.lora_dropout.deterministic:
-            y = y + lora.adapt(self.lora_dropout(x), self._cast(self.lora_a), self.lora_scale * self._cast(self.lora_b))
+            b = mix_parts(self._cast(self.lora_b), self.parts)
+            y = y + lora.adapt(self.lora_dropout(x), self._cast(self.lora_a), self.lora_scale * b)
         if self.bias is not None:
             bias = self._cast(self.bias).at[slice(*self.unbiased)].set(0)
-            y = y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+            y = y + mix_parts(bias, self.parts).reshape((1,) * (y.ndim - 1) + (-1,))
         return y
 
     def _cast(self, parameter: nnx.Param) -> Array:

@@ -17,7 +17,7 @@ from painjax.models.config import ViTConfig
 from painjax.models.dropout import Dropout
 from painjax.models.linear import INIT_STDDEV, Linear, gelu, layer_norm, named
 from painjax.models.position import RoPE, resize_positions, rotate
-from painjax.sharding import constrain_batch
+from painjax.sharding import constrain_batch, part_outputs
 
 _REMAT = {"full": None, "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
 
@@ -59,10 +59,12 @@ class Block(nnx.Module):
 
         keys = (d, 2 * d) if config.qkv_bias == "query_value" else (0, 0)
         self.norm1 = layer_norm(d, config=config, rngs=rngs)
-        self.qkv = linear("qkv", d, 3 * d, ("embed", "heads"), bias=config.qkv_bias != "none", unbiased=keys)
+        self.qkv = linear("qkv", d, 3 * d, ("embed", "heads"), bias=config.qkv_bias != "none", unbiased=keys, parts=3)
         self.proj = linear("proj", d, d, ("heads", "embed"))
         self.norm2 = layer_norm(d, config=config, rngs=rngs)
-        self.fc1 = linear("fc1", d, 2 * hidden if self.gated else hidden, ("embed", "mlp"))
+        self.fc1 = linear(
+            "fc1", d, 2 * hidden if self.gated else hidden, ("embed", "mlp"), parts=2 if self.gated else 1
+        )
         self.fc2 = linear("fc2", hidden, d, ("mlp", "embed"))
         self.gamma1 = nnx.Param(jnp.full((d,), config.layer_scale)) if config.layer_scale else None
         self.gamma2 = nnx.Param(jnp.full((d,), config.layer_scale)) if config.layer_scale else None
@@ -77,7 +79,7 @@ class Block(nnx.Module):
     def _attention(self, x: Float[Array, "B N D"], angles: Float[Array, "P K"] | None) -> Float[Array, "B N D"]:
         b, n, d = x.shape
         shape = (b, n, self.heads, d // self.heads)
-        q, k, v = (part.reshape(shape) for part in jnp.split(self.qkv(x), 3, axis=-1))  # [B, N, H, K] each
+        q, k, v = (part.reshape(shape) for part in part_outputs(self.qkv(x), 3))  # [B, N, H, K] each
         y = attend(rotate(q, angles), rotate(k, angles), v)
         return self.proj(y.reshape(b, n, d))  # [B, N, D]
 
@@ -85,7 +87,7 @@ class Block(nnx.Module):
         x = self.fc1(x)
         if not self.gated:
             return self.fc2(gelu(x))
-        gate, value = jnp.split(x, 2, axis=-1)
+        gate, value = part_outputs(x, 2)
         return self.fc2(jax.nn.silu(gate) * value)
 
     def _branch(self, y: Float[Array, "B N D"], gamma: nnx.Param | None) -> Float[Array, "B N D"]:
