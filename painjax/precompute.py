@@ -167,8 +167,9 @@ class FrozenTeacher:
         settings = {"graphdef": graphdef, "config": FrozenConfigDict(config), "dtype": manifest.dtype}
         self._outputs = functools.partial(_outputs, state, flip=manifest.flip, **settings)
 
-    def __call__(self, source: FrameSource, examples: range) -> Iterator[list[dict[str, np.ndarray]]]:
-        """For each of `examples` its outputs by name, upright and, if asked for, mirrored."""
+    def __call__(self, source: Any, examples: range) -> Iterator[list[dict[str, np.ndarray]]]:
+        """For each of `examples` of `source`, a `FrameSource` or like one, its outputs by name, upright and, if asked
+        for, mirrored."""
         batches = -(-len(examples) // self._rows)
         last = examples[-1]  # repeated, to fill up the last batch
         padded = grain.MapDataset.range(examples.start, examples.start + batches * self._rows)
