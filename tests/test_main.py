@@ -122,9 +122,10 @@ def test_a_missing_run_is_one_paragraph(tmp_path, capsys):
         cli.main(["evaluate", f"--workdir={tmp_path}/none", "--debug"])
 
 
-def test_a_path_that_cannot_be_used_is_one_paragraph(tmp_path, capsys):
+def test_a_path_that_cannot_be_used_is_one_paragraph(synthetic_dataset, tmp_path, capsys):
     (tmp_path / "file").touch()
     arguments = ["train", "--config=configs/teacher.py:test", f"--workdir={tmp_path}/file"]
+    arguments += [f"--config.data.data_dir={synthetic_dataset}"]
     assert cli.main(arguments) == 2
     printed = capsys.readouterr().err
     assert f"{tmp_path}/file/checkpoints: Not a directory" in printed and "Check that" in printed
