@@ -1,5 +1,7 @@
 import gzip
 import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,13 @@ from painjax.profiling import Profiler
 pytestmark = pytest.mark.slow  # starting the tracer takes seconds
 
 
-def run(workdir, start, steps, until=8):
+def run(*args, **kwargs):
+    """`trace` in a process of its own: the tracer crashes in one that has loaded the TPU compiler, as other tests do."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        pool.submit(trace, *args, **kwargs).result()
+
+
+def trace(workdir, start, steps, until=8):
     work = jax.jit(lambda x: x @ x)
     x = jnp.eye(8)
     with Profiler(ConfigDict({"start": start, "steps": steps}), workdir) as profiler:
