@@ -262,7 +262,8 @@ def bench(options: argparse.Namespace, overrides: list[str]) -> int:
     }
     settings["neutral"] = not options.no_neutral
     if options.what == "teacher":
-        result, text = teacher.main(options.size, **settings), console.bench_teacher_text
+        result = teacher.main(options.size, teacher_size=options.teacher_size, **settings)
+        text = console.bench_teacher_text
     else:
         measure = {"infer": infer, "train": train}[options.what]
         result, text = measure.main(options.size, lora_rank=options.lora_rank, **settings), console.bench_text

@@ -235,6 +235,7 @@ def _benches(bench: argparse.ArgumentParser, one_object: str) -> None:
             help="bfloat16: products of float32 arrays with rounded operands, on both sides (default: float32)",
         )  # fmt: skip
         sub.add_argument("--no_neutral", action="store_true", help="without neutral reference")
+    each["teacher"].add_argument("--teacher_size", metavar="SIZE", help="default: that of the student")
     for name in ("infer", "train"):
         each[name].add_argument(
             "--lora_rank", type=int, default=8, metavar="R", help="0: none, everything trains (default: 8)"

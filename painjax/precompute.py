@@ -42,7 +42,7 @@ from painjax.teacher_outputs import TeacherOutputs
 _BEGUN = "unfinished.json"  # the manifest of what is being written
 _SHARD_BYTES = 2**27
 _MIN_SHARDS = 16  # so that the processes share a small data set too, and a killed run loses little of it
-_READ_OPTIONS = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
+READ_OPTIONS = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
 _FILE_BYTES = 2**17  # of a file beside its records: its first and last blocks
 _GB = 1e9
 
@@ -173,7 +173,7 @@ class FrozenTeacher:
         batches = -(-len(examples) // self._rows)
         last = examples[-1]  # repeated, to fill up the last batch
         padded = grain.MapDataset.range(examples.start, examples.start + batches * self._rows)
-        read = padded.map(lambda i: source[min(i, last)]).batch(self._rows).to_iter_dataset(_READ_OPTIONS)
+        read = padded.map(lambda i: source[min(i, last)]).batch(self._rows).to_iter_dataset(READ_OPTIONS)
         left = len(examples)
         with jax.set_mesh(self._mesh):
             for outputs in one_ahead(self._outputs(self._put(batch)) for batch in read):

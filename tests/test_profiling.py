@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow  # starting the tracer takes seconds
 
 
 def run(*args, **kwargs):
-    """`trace` in a process of its own: the tracer crashes in one that has loaded the TPU compiler, as other tests do."""
+    """`trace` in its own process: the tracer crashes in one that has loaded the TPU compiler, as other tests do."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         pool.submit(trace, *args, **kwargs).result()
 

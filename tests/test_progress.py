@@ -21,7 +21,7 @@ class Terminal(io.StringIO):
 def shown(monkeypatch, columns):
     """What stands on the screen in the end, in a terminal of so many columns."""
     monkeypatch.setattr(sys, "stderr", screen := Terminal())
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((columns, 24)))
+    monkeypatch.setattr("shutil.get_terminal_size", lambda fallback=None: os.terminal_size((columns, 24)))
     with Progress("student", 100, 400) as progress:
         for _ in range(20):
             progress.advance()

@@ -19,18 +19,18 @@ from painjax.bench.machine import describe
 from painjax.bench.rounds import alternate, spread, timed
 from painjax.data.precomputed import MANIFEST, Manifest, PrecomputedOutputs
 from painjax.files import write_json
-from painjax.precompute import FrozenTeacher, plan, write_shard
+from painjax.precompute import READ_OPTIONS, FrozenTeacher, plan, write_shard
 from painjax.pspi import AU_MAX, PSPI_MAX
 from painjax.state import create_state, make_model, make_train_step
 
 BATCHES = 4  # of different examples
 _MATCHING = {"features": 1.0, "match_pspi": 0.5, "match_aus": 0.5, "match_thresholds": 0.1}
-_READ_OPTIONS = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
 
 
 def main(
     size: str = "s",
     *,
+    teacher_size: str | None = None,
     image_size: int = 224,
     batch_size: int = 8,
     dtype: str | None = None,
@@ -41,13 +41,14 @@ def main(
 ) -> dict[str, Any]:
     """Measures whole training steps of a student in three ways, taking turns on one device.
 
-    The student and the teacher are of the same size, with the heads, losses and augmentation of `configs/student.py`,
-    weights and pictures are random. Decoding pictures is left out on all sides; outputs are read from disk in the
-    background, as in training, from files that have just been written and are in the system's cache.
+    Student and teacher have the heads, losses and augmentation of `configs/student.py`; weights and pictures are
+    random. Decoding pictures is left out on all sides; outputs are read from disk in the background, as in training,
+    from files that have just been written and are in the system's cache.
 
     Args:
       size, image_size, batch_size, dtype, matmul_dtype, neutral: see `Case`; size 'quick' is that of the experiments in
         `configs/`.
+      teacher_size: its encoder's; None: as the student's.
       rounds: the figures are their medians.
       seconds: how long each side runs in a round.
 
@@ -70,17 +71,19 @@ def main(
         neutral=neutral,
         lora_rank=0,
     )
+    teacher_case = dataclasses.replace(case, size=teacher_size or size, neutral=False)
     machine = describe()
-    config = _config(case)
+    config = _config(case, teacher_case)
+    teacher = _teacher_config(config, teacher_case)
     mesh = sharding.create_mesh({"data": 1, "fsdp": 1}, jax.devices()[:1])
     with tempfile.TemporaryDirectory() as folder:
-        manifest, precomputed = _precompute(config, Path(folder))
+        manifest, precomputed = _precompute(config, teacher, Path(folder))
         outputs = PrecomputedOutputs(folder)
         student = config.copy_and_resolve_references()
         alone = config.copy_and_resolve_references()
         alone.loss = ConfigDict({name: weight for name, weight in config.loss.items() if name not in _MATCHING})
         steps = {
-            "inside": _step(student, mesh, None, teacher=_teacher_config(config)),
+            "inside": _step(student, mesh, None, teacher=teacher),
             "stored": _step(student, mesh, outputs),
             "alone": _step(alone, mesh, None),
         }
@@ -100,8 +103,8 @@ def main(
         "precomputed_per_second": precomputed,
         "epochs_to_pay": epochs,
         "steps_to_pay_per_1000_examples": None if epochs is None else epochs * 1000 / batch_size,
-        "settings": {"size": size, "image_size": image_size, "batch_size": batch_size, "dtype": case.dtype}
-        | {"matmul_dtype": matmul_dtype, "neutral": neutral},
+        "settings": {"size": size, "teacher_size": teacher_case.size, "image_size": image_size}
+        | {"batch_size": batch_size, "dtype": case.dtype, "matmul_dtype": matmul_dtype, "neutral": neutral},
         **machine,
     }
 
@@ -133,9 +136,9 @@ class _Frames:
         }
 
 
-def _precompute(config: ConfigDict, folder: Path) -> tuple[Manifest, float]:
+def _precompute(config: ConfigDict, teacher: ConfigDict, folder: Path) -> tuple[Manifest, float]:
     """The outputs of a teacher in `folder`, and how many examples per second that took."""
-    frames, teacher = _Frames(config), _teacher_config(config)
+    frames = _Frames(config)
     about = {"teacher": "", "teacher_step": 0, "teacher_sha256": "", "data_set": {}, "split": "train"}
     manifest = plan(teacher, len(frames), dtype="bfloat16", flip=True, **about)
     model = make_model(teacher)
@@ -178,10 +181,10 @@ def _batches(config: ConfigDict, outputs: PrecomputedOutputs | None) -> Iterator
         return frames[index] | taught | {"row": row, "flip": np.bool_(flip), "valid": np.True_}
 
     endless = grain.MapDataset.range(2**40).map(load).batch(config.batch_size)
-    return iter(endless.to_iter_dataset(_READ_OPTIONS))
+    return iter(endless.to_iter_dataset(READ_OPTIONS))
 
 
-def _config(case: Case) -> ConfigDict:
+def _config(case: Case, teacher: Case) -> ConfigDict:
     """The student's experiment, as far as a step reads it."""
     return ConfigDict(
         {
@@ -209,7 +212,7 @@ def _config(case: Case) -> ConfigDict:
                 "registers": 4,
                 "layer_scale": 0.1,
                 "neutral": "channels" if case.neutral else "none",
-                "project_width": case.width,
+                "project_width": teacher.width,
                 "dtype": case.dtype,
                 "matmul_dtype": case.matmul_dtype,
             },
@@ -230,8 +233,9 @@ def _config(case: Case) -> ConfigDict:
     )  # fmt: skip
 
 
-def _teacher_config(config: ConfigDict) -> ConfigDict:
+def _teacher_config(config: ConfigDict, case: Case) -> ConfigDict:
     teacher = config.copy_and_resolve_references()
     teacher.data.input = "heatmap"
     teacher.model.update({"in_channels": 1, "neutral": "none", "project_width": 0})
+    teacher.model.update({"width": case.width, "depth": case.depth, "heads": case.heads})
     return teacher

@@ -8,7 +8,8 @@ from painjax.bench import teacher
 
 @pytest.mark.slow
 def test_three_ways_are_measured_and_what_they_mean_is_worked_out():
-    result = teacher.main("tiny", image_size=32, batch_size=8, dtype="float32", rounds=2, seconds=0.05)
+    settings = {"image_size": 32, "batch_size": 8, "dtype": "float32", "rounds": 2, "seconds": 0.05}
+    result = teacher.main("tiny", **settings)
     json.dumps(result, allow_nan=False)
     rates = result["images_per_second"]
     assert set(rates) == {"inside", "stored", "alone"} and min(rates.values()) > 0
@@ -38,3 +39,11 @@ def test_what_it_says():
     text = console.bench_teacher_text(result)
     assert "stored outputs" in text and "1.50  (1.40 to 1.60" in text and "after 1.5 passes over the data" in text
     assert "does not pay" in console.bench_teacher_text(result | {"epochs_to_pay": None})
+
+
+@pytest.mark.slow
+def test_a_teacher_has_a_size_of_its_own():
+    settings = {"image_size": 32, "batch_size": 8, "dtype": "float32", "rounds": 1, "seconds": 0.05}
+    result = teacher.main("tiny", teacher_size="quick", **settings)
+    assert result["settings"]["teacher_size"] == "quick"
+    assert result["bytes_read_per_example"] == 2 * 2 * 192 * 2 + 40  # patch tokens are the teacher's
