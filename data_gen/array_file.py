@@ -1,5 +1,6 @@
 """`.npz` files: read with one error for all kinds of damage, written whole or not at all."""
 
+import contextlib
 import lzma
 import os
 import struct
@@ -7,8 +8,9 @@ import tempfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -40,11 +42,24 @@ def read(path: Path, names: Container[str] | None = None) -> dict[str, np.ndarra
 
 def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Makes or replaces a file; one that is interrupted leaves nothing, and nobody ever sees half a file."""
+    with _whole(path) as file:
+        np.savez(file, **arrays)
+
+
+def copy(path: Path, content: bytes) -> None:
+    """Makes or replaces a file by the bytes of another one, as `write` does; one that is the same is left alone."""
+    if not (path.exists() and path.read_bytes() == content):
+        with _whole(path) as file:
+            file.write(content)
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{path.name.partition('-')[0]}-"
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=prefix, suffix=".npz", delete=False) as partial:
         try:
-            np.savez(partial, **arrays)
+            yield partial
             partial.close()
             os.chmod(partial.name, 0o644)  # temporary files are private; a cache folder may be shared
             os.replace(partial.name, path)

@@ -1,25 +1,77 @@
-"""The generator on Apache Beam: the same examples, drawn wherever the runner has its workers."""
+"""The generator on Apache Beam: the same examples, drawn wherever the runner has its workers.
 
+Workers with a GPU paint portraits, many at a time, and send them on; those that draw need neither a GPU nor torch.
+"""
+
+import contextlib
+import fcntl
 import functools
-from collections.abc import Sequence
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import apache_beam as beam
 
-from data_gen import finished, generate
+from data_gen import array_file, finished, generate
+from data_gen.diffusion import cache, studio
 from data_gen.generator_config import GeneratorConfig
+from data_gen.scene import identity
+
+PORTRAITS = 64  # of an element: loading the models is little beside them, and no more are lost with a worker
+# What painting needs, as Dataflow names it; runners that do not choose machines take no notice.
+ACCELERATOR = os.environ.get("PAINJAX_ACCELERATOR") or (
+    "type:nvidia-l4;count:1;machine_type:g2-standard-8;install-nvidia-driver"
+)
 
 
-def examples(config: GeneratorConfig, identities: Sequence[int]) -> beam.PTransform:
-    """(key, example) of all frames of the identities; an identity is an element, so that a worker that dies loses those
-    of its bundle. Portraits must have been painted, into a cache that all workers see.
+def examples(config: GeneratorConfig, identities: Sequence[int], keep: Path | None = None) -> beam.PTransform:
+    """(key, example) of all frames of the identities, models pinned; an identity is an element of drawing.
+
+    A worker that dies loses the identities of its bundle, and of those not what is finished, where `keep` is a folder
+    that all workers see: identities are kept there, and taken from there if an earlier build has left them.
     """
+    people = list(identities)
+    if config.diffusion is None:
+        portraits = "People" >> beam.Create([(index, None) for index in people])
+    else:
+        sittings = [people[start : start + PORTRAITS] for start in range(0, len(people), PORTRAITS)]
+        portraits = (
+            "People" >> beam.Create(sittings)
+            | "Distribute to painters" >> beam.Reshuffle()
+            | "Paint" >> beam.FlatMap(functools.partial(_painted, config)).with_resource_hints(accelerator=ACCELERATOR)
+        )
     return (
-        "People" >> beam.Create(list(identities))
+        portraits
         | "Distribute" >> beam.Reshuffle()
-        | "Draw" >> beam.FlatMap(functools.partial(_drawn, config))
+        | "Draw" >> beam.FlatMap(functools.partial(_drawn, config, keep))
         | "Keep" >> beam.Reshuffle()  # TFDS reads them several times: what is drawn is not to be drawn again
     )
 
 
-def _drawn(config: GeneratorConfig, index: int) -> finished.Frames:
-    return generate.generate_apart(config, index)
+def _painted(config: GeneratorConfig, people: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """Identities with their portraits, as files of the cache. What this machine's cache holds is not painted again."""
+    with _the_gpu():
+        generate.with_portraits(config, people)
+    for index in people:
+        yield index, _file(config, index).read_bytes()
+
+
+def _drawn(config: GeneratorConfig, keep: Path | None, element: tuple[int, bytes | None]) -> finished.Frames:
+    index, portrait = element
+    if portrait is not None:
+        array_file.copy(_file(config, index), portrait)
+    return generate.generate_apart(config, index, keep)
+
+
+def _file(config: GeneratorConfig, index: int) -> Path:
+    """Where the portrait of an identity is in this machine's cache."""
+    return cache.path(studio.shaping(identity(config.dataset_seed, index), config.face_model, config.diffusion))
+
+
+@contextlib.contextmanager
+def _the_gpu() -> Iterator[None]:
+    """One process of a machine paints at a time: each would load the models."""
+    with (Path(tempfile.gettempdir()) / f"painjax-{os.getuid()}-painting.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed, by whatever end
+        yield

@@ -35,7 +35,9 @@ _DIED = (
     "A rendering process died, most often for want of memory (each of {} takes about 1 GB) or in the OpenGL driver. "
     "Set PAINJAX_WORKERS to a smaller number and run the same command again."
 )
+TRIES = 3  # of an identity whose process dies
 _STARTING = threading.Lock()  # two threads must not take turns with the main module
+_IDLE: list[concurrent.futures.ProcessPoolExecutor] = []  # of one process each, so that one that dies takes none along
 
 
 def generate(
@@ -71,26 +73,47 @@ def generate(
             pool.shutdown(cancel_futures=True)  # a reader that stops early waits for what is begun, not for everybody
 
 
-def generate_apart(config: GeneratorConfig, index: int) -> finished.Frames:
+def generate_apart(config: GeneratorConfig, index: int, keep: Path | None = None) -> finished.Frames:
     """All frames of one identity, drawn in a process that this one keeps for the next: for the processes of another
     engine, which may hold TensorFlow and have threads. Portraits must have been painted.
 
+    A process that dies is replaced, and costs the identity that it was at.
+
+    Args:
+      config: what to generate.
+      index: of the identity.
+      keep: folder where finished identities are kept, and taken from if they are there.
+
     Raises:
-      RuntimeError: if the process dies; the next call starts another one.
+      RuntimeError: if as many processes as TRIES have died of this identity.
     """
-    try:
-        with _STARTING, _no_main_module():
-            drawing = _kept_processes().submit(identity_examples, config, index)
-        return drawing.result()
-    except concurrent.futures.process.BrokenProcessPool as error:
-        _kept_processes.cache_clear()
-        raise RuntimeError(_DIED.format(worker_count())) from error
+    for left in reversed(range(TRIES)):
+        try:
+            with _kept_process() as process:
+                with _STARTING, _no_main_module():
+                    drawing = process.submit(_kept_examples, config, keep, index)
+                return drawing.result()
+        except concurrent.futures.process.BrokenProcessPool as error:
+            if not left:
+                raise RuntimeError(_DIED.format(worker_count())) from error
+            logging.warning("A rendering process died; another one draws identity %d again.", index)
+
+
+@contextlib.contextmanager
+def _kept_process() -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+    """A process for one caller; there are never more than workers, and one that dies is not kept."""
+    with _places():
+        try:
+            process = _IDLE.pop()
+        except IndexError:
+            process = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin)
+        yield process
+        _IDLE.append(process)
 
 
 @functools.cache
-def _kept_processes() -> concurrent.futures.ProcessPoolExecutor:
-    """Starts one for each call of `generate_apart` at a time, and no more than there are workers."""
-    return concurrent.futures.ProcessPoolExecutor(worker_count(), multiprocessing.get_context("spawn"), _begin)
+def _places() -> threading.Semaphore:
+    return threading.Semaphore(worker_count())
 
 
 def with_portraits(config: GeneratorConfig, identities: Sequence[int]) -> GeneratorConfig:

@@ -53,10 +53,12 @@ def _models(config: DiffusionConfig) -> tuple[tuple[str, str | None, str, str], 
 
 
 def _revision(model: str, revision: str | None, index: str, kind: str) -> str:
+    if revision and revision.startswith(CONTENTS):  # of a folder that machines which only draw need not have
+        return revision
     if is_folder(model):
         if not (Path(model) / index).is_file():
             raise ValueError(f"The folder {model} has no {index}; expected {kind} as `save_pretrained` writes it.")
-        return revision if revision and revision.startswith(CONTENTS) else _contents(Path(model))
+        return _contents(Path(model))
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or model.startswith((".", "~")):
         raise FileNotFoundError(f"{model!r} is no folder; expected {kind}: a folder, or a hub id such as owner/name.")
     return revision if re.fullmatch(COMMIT, revision or "") else _commit(model, revision, index, kind)

@@ -63,3 +63,15 @@ def test_an_interrupted_writer_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         array_file.write(path, ARRAYS)
     assert [p.name for p in path.parent.iterdir()] == [path.name] and path.read_bytes() == before
+
+
+def test_a_copy_is_the_file_and_what_is_the_same_is_left_alone(tmp_path):
+    array_file.write(tmp_path / "a.npz", ARRAYS)
+    content, copy = (tmp_path / "a.npz").read_bytes(), tmp_path / "cache" / "b.npz"
+    array_file.copy(copy, content)
+    assert copy.read_bytes() == content and [path.name for path in copy.parent.iterdir()] == ["b.npz"]
+    before = copy.stat()
+    array_file.copy(copy, content)
+    assert copy.stat() == before
+    array_file.copy(copy, b"another")
+    assert copy.read_bytes() == b"another"

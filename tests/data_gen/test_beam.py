@@ -1,35 +1,40 @@
-"""Beam draws the same examples as one process, and nothing outlives the processes that it was drawn for."""
+"""Beam draws the same examples as one process, whoever dies, and nothing outlives those it was drawn for."""
 
+import dataclasses
+import functools
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import tensorflow_datasets as tfds
 
-from data_gen import generate
+from data_gen import beam, finished, generate
+from data_gen.diffusion import cache, sources
+from data_gen.diffusion.config import DiffusionConfig
 from data_gen.generator_config import GeneratorConfig
 from data_gen.scene import SPLITS
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = GeneratorConfig("procedural", 16, texture_size=16)
+COMMAND = [
+    Path(sys.executable).with_name("tfds"), "build", ROOT / "tfds_builders/pain3d", "--config=tiny",
+    "--beam_pipeline_options=runner=DirectRunner,direct_running_mode=multi_processing,direct_num_workers=2",
+]  # fmt: skip
+ENVIRONMENT = os.environ | {"PAINJAX_WORKERS": "1"}
 PICTURES = ("image", "neutral_image", "heatmap", "heatmap_frontal", "mask")
 
 
-@pytest.mark.slow
-def test_a_build_on_beam_is_that_of_one_process(tiny_dataset, tmp_path):
-    command = [Path(sys.executable).with_name("tfds"), "build", ROOT / "tfds_builders/pain3d", "--config=tiny"]
-    options = "runner=DirectRunner,direct_running_mode=multi_processing,direct_num_workers=2"
-    subprocess.run(
-        [*command, f"--data_dir={tmp_path}", f"--beam_pipeline_options={options}"],
-        check=True, cwd=tmp_path, env=os.environ | {"PAINJAX_WORKERS": "1"},
-    )  # fmt: skip
+def check_examples(data_dir, tiny_dataset, marked=None):
+    """That a build has the examples of another; those of the identity `marked` have another asymmetry."""
     encoded = dict.fromkeys(PICTURES, tfds.decode.SkipDecoding())
-    (built,) = (tmp_path / "pain3d/tiny").glob("[0-9]*")
+    (built,) = (data_dir / "pain3d/tiny").glob("[0-9]*")
     for split in SPLITS:
         expected, got = (
             tfds.builder_from_directory(folder).as_data_source(split, decoders=encoded)
@@ -37,28 +42,151 @@ def test_a_build_on_beam_is_that_of_one_process(tiny_dataset, tmp_path):
         )
         assert len(got) == len(expected) > 0
         for i in range(len(expected)):
-            np.testing.assert_equal(got[i], expected[i])
+            mark = {"asymmetry": np.float32(0.5)} if expected[i]["identity"]["id"] == marked else {}
+            np.testing.assert_equal(got[i], expected[i] | mark)
 
 
-def test_a_process_that_dies_is_said_and_another_draws(monkeypatch):
+@pytest.mark.slow
+def test_a_build_on_beam_is_that_of_one_process(tiny_dataset, tmp_path):
+    subprocess.run([*COMMAND, f"--data_dir={tmp_path}"], check=True, cwd=tmp_path, env=ENVIRONMENT)
+    check_examples(tmp_path, tiny_dataset)
+    assert not list(tmp_path.rglob("unfinished_*"))
+
+
+@pytest.mark.slow
+def test_who_dies_costs_what_it_was_at(tiny_dataset, tmp_path):
+    """First one of Beam's own processes, which DirectRunner waits for ever after, then a process that renders."""
+    command = [*COMMAND, f"--data_dir={tmp_path}"]
+    log = tmp_path / "log"
+    with log.open("w") as said:
+        build = subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stderr=said, start_new_session=True)
+        try:
+            wait_for(lambda: kept(tmp_path), build)
+            wait_for(lambda: of_command(build, "sdk_worker_main"), build)[0].kill()
+            wait_for(lambda: "Worker subprocess exited" in log.read_text(), build)
+        finally:
+            os.killpg(build.pid, signal.SIGKILL)
+            build.wait()
+    with pytest.raises(tfds.core.dataset_info.DatasetInfoFileError, match="dataset_info.json"):
+        tfds.builder_from_directory(tmp_path / "pain3d" / "tiny" / tiny_dataset.name)
+
+    # What is there is used: a mark in a finished identity comes out of the other end.
+    marked = kept(tmp_path)[0]
+    assert len(kept(tmp_path)) < 6
+    frames = finished.load(marked.parent, int(marked.stem))
+    for _, example in frames:
+        example["asymmetry"] = np.float32(0.5)
+    finished.save(marked.parent, int(marked.stem), frames)
+    with log.open("w") as said:
+        build = subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stderr=said)
+        wait_for(lambda: of_command(build, "spawn_main"), build)[0].kill()
+        assert build.wait() == 0, log.read_text()
+    assert "A rendering process died; another one draws identity" in log.read_text()
+    check_examples(tmp_path, tiny_dataset, marked=int(marked.stem))
+
+
+def kept(data_dir):
+    """The files of finished identities."""
+    return sorted(data_dir.rglob("unfinished_*/[0-9]*.npz"))
+
+
+def of_command(process, word):
+    """The processes below one in whose command a word is, but for shells."""
+    below = psutil.Process(process.pid).children(recursive=True)
+    return [found for found in below if word in " ".join(found.cmdline()) and "python" in Path(found.exe()).name]
+
+
+def wait_for(what, build):
+    """What it returns when that is something, while a build goes on."""
+    deadline = time.monotonic() + 300
+    while not (found := what()):
+        assert build.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture(scope="module")
+def painted(tmp_path_factory) -> GeneratorConfig:
+    """Settings with models of random weights, pinned."""
+    from tests.data_gen.diffusion import tiny_models
+
+    models = tiny_models.write(tmp_path_factory.mktemp("models"), "sd")
+    diffusion = sources.pinned(DiffusionConfig(*models, size=64, steps=1, batch=2, check="none"))
+    return dataclasses.replace(CONFIG, texture_backend="diffusion", diffusion=diffusion)
+
+
+@pytest.mark.slow
+def test_portraits_travel_with_their_people(painted, tmp_path, monkeypatch):
+    """To machines that have neither the models nor the cache of the one that painted."""
+    monkeypatch.setenv("PAINJAX_WORKERS", "1")
+    monkeypatch.setenv("PAINJAX_CACHE", str(tmp_path / "painter"))
+    elements = list(beam._painted(painted, [0, 1]))
+    assert [index for index, _ in elements] == [0, 1] and len(list(cache.entries())) == 2
+    expected = generate.identity_examples(painted, 1)
+    assert all(example["portrait"]["painted"] for _, example in expected)
+
+    monkeypatch.setenv("PAINJAX_CACHE", str(tmp_path / "renderer"))
+    models = Path(painted.diffusion.model)
+    hidden = models.rename(models.with_name("hidden"))
+    try:
+        np.testing.assert_equal(beam._drawn(painted, tmp_path / "kept", elements[1]), expected)
+    finally:
+        hidden.rename(models)
+        forget_processes()
+    (entry,) = cache.entries()
+    assert entry.read_bytes() == elements[1][1] and entry.name.startswith("00000001-")
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["00000001.npz"]
+
+
+def test_a_machine_paints_with_one_process_at_a_time():
+    order = []
+
+    def second():
+        with beam._the_gpu():
+            order.append("second")
+
+    with beam._the_gpu():
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.3)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_a_process_that_dies_is_replaced_and_the_examples_are_the_same(monkeypatch, caplog):
     monkeypatch.setenv("PAINJAX_WORKERS", "1")
     first = generate.generate_apart(CONFIG, 0)
     np.testing.assert_equal(first, generate.identity_examples(CONFIG, 0))
-    (process,) = generate._kept_processes()._processes.values()
+    (executor,) = generate._IDLE
+    (process,) = executor._processes.values()
     os.kill(process.pid, signal.SIGKILL)
     process.join()
+    np.testing.assert_equal(generate.generate_apart(CONFIG, 0), first)
+    assert caplog.text.count("A rendering process died; another one draws identity 0 again.") == 1
+    assert generate._IDLE and generate._IDLE != [executor]
+    forget_processes()
+
+
+def test_an_identity_that_kills_its_process_is_given_up_aloud(monkeypatch):
+    """As one that no machine has the memory for."""
+    monkeypatch.setattr(generate, "_begin", functools.partial(os._exit, 1))
     with pytest.raises(RuntimeError, match="A rendering process died.*PAINJAX_WORKERS"):
         generate.generate_apart(CONFIG, 0)
-    np.testing.assert_equal(generate.generate_apart(CONFIG, 0), first)
-    generate._kept_processes().shutdown()
-    generate._kept_processes.cache_clear()
+    assert not generate._IDLE
+
+
+def forget_processes():
+    """Ends those that are kept for the next call."""
+    while generate._IDLE:
+        generate._IDLE.pop().shutdown()
 
 
 def test_rendering_processes_end_with_their_parent(tmp_path):
     code = (
         "import os, signal; from data_gen import generate; from data_gen.generator_config import GeneratorConfig\n"
         "generate.generate_apart(GeneratorConfig('procedural', 16, texture_size=16), 0)\n"
-        "print(*generate._kept_processes()._processes, flush=True)\n"
+        "print(*generate._IDLE[0]._processes, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     with (tmp_path / "children").open("w") as said:  # a pipe would stay open as long as they live

@@ -1,15 +1,41 @@
 """The data set with diffusion textures, by models with random weights."""
 
 import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
 from data_gen.contact_sheet import decoded
+from data_gen.diffusion import cache
 from data_gen.diffusion.config import DiffusionConfig
 from data_gen.generate import identity_examples
+from data_gen.shards import Shard
+from data_gen.variants import VARIANTS
+from tfds_builders.pain3d import generate_command
+from tfds_builders.pain3d.pain3d_dataset_builder import Builder, Pain3dConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+ON_BEAM = """
+import dataclasses, json, sys
+import apache_beam, tensorflow_datasets as tfds
+from data_gen.diffusion.config import DiffusionConfig
 from data_gen.variants import VARIANTS
 from tfds_builders.pain3d.pain3d_dataset_builder import Builder, Pain3dConfig
+diffusion, data_dir = DiffusionConfig(**json.loads(sys.argv[1])), sys.argv[2]
+generator = dataclasses.replace(VARIANTS["tiny"].generator, texture_backend="diffusion", diffusion=diffusion)
+config = Pain3dConfig(name="tiny_random", description="random weights", identities=6, generator=generator)
+options = apache_beam.options.pipeline_options.PipelineOptions(
+    runner="DirectRunner", direct_running_mode="multi_processing", direct_num_workers=2
+)
+download = tfds.download.DownloadConfig(beam_options=options)
+Builder(config=config, data_dir=data_dir).download_and_prepare(download_config=download)
+"""
 
 
 @pytest.mark.slow
@@ -26,7 +52,12 @@ def test_a_build_records_its_portraits(tmp_path, monkeypatch):
     )
     config = Pain3dConfig(name="tiny_random", description="random weights", identities=6, generator=generator)
     builder = Builder(config=config, data_dir=tmp_path / "data")
+    said = generate_command._paint(builder, Shard(1, 2), None)
+    assert said == f"The portraits of 3 people are in {tmp_path / 'cache' / 'portraits'}"
+    before = {path: path.stat().st_mtime_ns for path in cache.entries()}
+    assert [int(path.name.split("-")[0]) for path in before] == [1, 3, 5]
     builder.download_and_prepare()
+    assert len(list(cache.entries())) == 6 and all(path.stat().st_mtime_ns == time for path, time in before.items())
     for split in builder.info.splits:
         for frame in builder.as_data_source(split):
             portrait = frame["portrait"]
@@ -37,3 +68,19 @@ def test_a_build_records_its_portraits(tmp_path, monkeypatch):
     same = [e for _, e in identity_examples(tiny, int(frame["identity"]["id"])) if e["seed"] == frame["seed"]]
     np.testing.assert_array_equal(frame["heatmap"][..., 0], decoded(same[0]["heatmap"]))
     assert (frame["image"] != decoded(same[0]["image"])).any()
+
+    # On Beam, whose workers paint and pass on what the others draw.
+    told = json.dumps(dataclasses.asdict(generator.diffusion))
+    elsewhere = os.environ | {"PAINJAX_CACHE": str(tmp_path / "other_cache")}
+    subprocess.run([sys.executable, "-c", ON_BEAM, told, tmp_path / "beam"], check=True, cwd=ROOT, env=elsewhere)
+    (built,) = (tmp_path / "beam/pain3d/tiny_random").glob("[0-9]*")
+    for split in builder.info.splits:
+        expected, got = builder.as_data_source(split), tfds.builder_from_directory(built).as_data_source(split)
+        assert len(got) == len(expected) > 0
+        for i in range(len(expected)):
+            np.testing.assert_equal(got[i], expected[i])
+
+
+def test_only_diffusion_textures_have_portraits_to_paint(tmp_path):
+    with pytest.raises(ValueError, match="--config=tiny has no portraits; expected one with the suffix _diffusion"):
+        generate_command.main(["--config=tiny", "--portraits", f"--data_dir={tmp_path}"])

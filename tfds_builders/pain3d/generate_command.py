@@ -2,15 +2,19 @@
 
 painjax generate --config=full --data_dir=DIR --shard=3/8    on each machine, or in each task of an array job
 painjax generate --config=full --data_dir=DIR --merge        once, when the shards lie in one folder
+painjax generate --config=full_diffusion --portraits         before, on a machine with a GPU: the others then need none
 
 A shard that was killed goes on when the same command is run again. Machines without a common disk: copy the files of
-DIR/pain3d/CONFIG/shards into one such folder before merging.
+DIR/pain3d/CONFIG/shards into one such folder before merging. Portraits are found where PAINJAX_CACHE is the same
+folder for all machines.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 
+from data_gen import generate
+from data_gen.diffusion import cache
 from data_gen.shards import Shard
 from data_gen.variants import VARIANTS
 from tfds_builders.pain3d import merge, shards
@@ -27,11 +31,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--shard", metavar="i/n", help="write shard i of n, 0 <= i < n")
     what.add_argument("--merge", action="store_true", help="make the data set of the shards that are there")
+    what.add_argument(
+        "--portraits", metavar="i/n", nargs="?", const="0/1",
+        help="paint what the cache lacks of diffusion textures, of all people or of shard i of n, and draw nothing",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     builder = Builder(config=options.config, data_dir=options.data_dir)
-    if builder.is_prepared():
+    if options.portraits:
+        sys.stdout.write(f"{_paint(builder, Shard.parse(options.portraits), options.manual_dir)}\n")
+    elif builder.is_prepared():
         sys.stdout.write(f"{builder.data_dir} is built already.\n")
     elif options.merge:
         sys.stdout.write(f"{merge.merge(builder)} is built.\n")
     else:
         sys.stdout.write(f"Written: {shards.write(builder, Shard.parse(options.shard), options.manual_dir)}\n")
+
+
+def _paint(builder: Builder, shard: Shard, manual_dir: str | None) -> str:
+    config = builder.builder_config
+    if config.generator.diffusion is None:
+        raise ValueError(f"--config={config.name} has no portraits; expected one with the suffix _diffusion.")
+    people = shard.identities(config.identities)
+    generator, _ = builder.prepare(manual_dir)
+    generate.with_portraits(generator, people)
+    return f"The portraits of {len(people)} people are in {cache.folder()}"

@@ -14,7 +14,7 @@ from data_gen import finished, preflight
 from data_gen.diffusion import sources
 from data_gen.face_models import flame, flame_file, ict_convert
 from data_gen.face_models.ict import IctFace
-from data_gen.generate import generate, with_portraits
+from data_gen.generate import generate
 from data_gen.generator_config import GeneratorConfig
 from data_gen.plan import EXPRESSION_NAMES, frames_per_identity
 from data_gen.record import GENERATOR_VERSION, PORTRAIT
@@ -23,6 +23,7 @@ from data_gen.scene import AGE_GROUPS, CELLS, ETHNICITIES, GENDERS, KINDS, SPLIT
 from data_gen.sessions import RIGS, ROOMS
 from data_gen.variants import VARIANTS, Variant
 from painjax.pspi import AU_NAMES
+from tfds_builders.pain3d.bucket_writer import BucketWriter
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -125,8 +126,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def download_and_prepare(self, **kwargs) -> None:
         """As any builder's; a build that was killed before goes on with the identities that it had finished.
 
-        With a runner or options of Apache Beam in its `download_config`, Beam distributes the identities, and makes
-        again what its workers lose.
+        With a runner or options of Apache Beam in its `download_config`, Beam distributes the identities. Of a
+        build in a bucket (gs://) nothing is kept but by Beam.
 
         Raises:
           PermissionError: if nothing can be written to the data directory.
@@ -138,16 +139,25 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         asked = kwargs.get("download_config") or tfds.download.DownloadConfig()
         self._beam = bool(asked.beam_options or asked.beam_runner)
         config, parent = self.builder_config, Path(self.data_dir).parent
+        if self._in_bucket:
+            super().download_and_prepare(**kwargs)
+            return
         frames = config.identities * frames_per_identity(config.generator.plan)
         preflight.check_output(parent, frames, config.generator.image_size, finished.kept_bytes(parent))
         super().download_and_prepare(**kwargs)
         finished.remove_all(parent)
 
+    @property
+    def _in_bucket(self) -> bool:
+        return "://" in self.data_dir
+
+    def _example_writer(self) -> tfds.core.ExampleWriter:
+        return BucketWriter(self.info.file_format) if self._in_bucket else super()._example_writer()
+
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
         generator, settings = self._prepare(dl_manager)
-        self._unfinished = finished.folder(Path(self.data_dir).parent, settings)
-        if self._beam:
-            generator = with_portraits(generator, range(self.builder_config.identities))
+        if not self._in_bucket:
+            self._unfinished = finished.folder(Path(self.data_dir).parent, settings)
         return {split: self._generate_examples(split, generator) for split in SPLITS}
 
     def prepare(self, manual_dir: str | None = None) -> tuple[GeneratorConfig, dict[str, Any]]:
@@ -182,7 +192,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             return generate(generator, identities, keep=self._unfinished)
         from data_gen import beam  # Apache Beam is no part of a bare environment
 
-        return beam.examples(generator, identities)
+        return beam.examples(generator, identities, keep=self._unfinished)
 
 
 def _floats(*names: str) -> dict[str, type]:

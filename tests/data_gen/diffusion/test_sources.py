@@ -49,6 +49,8 @@ def test_folders_are_pinned_by_their_contents(folders, tmp_path):
     (tmp_path / "model" / "weights.bin").write_bytes(bytes(99) + b"\1")
     assert sources.pinned(folders).revision != config.revision
     assert sources.pinned(folders).controlnet_revision == config.controlnet_revision
+    (tmp_path / "model").rename(tmp_path / "away")  # as on machines that only look portraits up
+    assert sources.pinned(config) == config
 
 
 def test_workers_that_only_look_portraits_up_ask_nobody(hub):
