@@ -48,8 +48,8 @@ class HairDrawing:
         self._array, self._shadow_array = gl.glGenVertexArrays(2)
         gl.glBindVertexArray(self._array)
         gl_objects.attribute(gl, self._centers, 0, 3)
-        for location, width, offset in ((1, 3, 0), (2, 3, 12), (3, 4, 24), (4, 1, 40)):
-            gl_objects.attribute(gl, self._static, location, width, stride=44, offset=offset)
+        for location, width, offset in ((1, 3, 0), (2, 3, 12), (3, 4, 24), (4, 2, 40)):
+            gl_objects.attribute(gl, self._static, location, width, stride=48, offset=offset)
         gl.glBindVertexArray(self._shadow_array)
         gl_objects.attribute(gl, self._flat, 0, 3)
         self._casters = self._index_buffer(np.zeros(0, np.uint32))
@@ -66,13 +66,14 @@ class HairDrawing:
         v = np.linspace(0, 1, nodes, dtype=np.float32)
         half = 0.5 * hair.widths[:, None] * np.interp(v, *TAPER).astype(np.float32)  # [W, S]
         self._rest = hair.positions if rest is None else self._moved(rest)  # [W, S, 3]
-        static = np.empty((wisps, nodes, 2, 11), np.float32)
+        static = np.empty((wisps, nodes, 2, 12), np.float32)
         static[..., :3], static[..., 3:6] = hair.normals[:, :, None], strand[:, :, None]
         static[..., 6] = hair.columns[:, None]
         static[..., 7] = v[:, None]
         static[..., 8] = half[..., None] * np.array([-1, 1])
         static[..., 9] = hair.light[:, None, None]
         static[..., 10] = hair.tone[:, None, None]
+        static[..., 11] = hair.shine[:, None, None]
         gl_objects.update(gl, self._static, static)
         side = np.cross(strand, hair.normals)
         wide = 0.5 * FLAT_WIDTH * hair.widths[:, None] / np.maximum(np.linalg.norm(side, axis=-1), 1e-6)

@@ -11,7 +11,7 @@ layout(location = 0) in vec3 center;    // of the wisp, mm
 layout(location = 1) in vec3 normal;    // of the body of hair
 layout(location = 2) in vec3 strand;    // direction from root to tip
 layout(location = 3) in vec4 ribbon;    // texture u and v; half the width, signed; light that gets here
-layout(location = 4) in float tone;
+layout(location = 4) in vec2 look;      // factors of the colour and of what the strands mirror
 uniform mat4 world_to_clip;
 uniform vec3 eye;
 
@@ -109,9 +109,9 @@ void main() {
     }
     float root = mix(0.55, 1.0, smoothstep(0.0, 0.30, ribbon.y));
     float shade = ribbon.w * root * inside * exposure;
-    v_diffuse = sum * shade * tone;
-    v_gloss = gloss * shade * shade;
-    v_glow = glow * shade * tone;
+    v_diffuse = sum * shade * look.x;
+    v_gloss = gloss * shade * shade * look.y;
+    v_glow = glow * shade * look.x;
     v_uv = ribbon.xy;
     gl_Position = edge(to_eye);
 }

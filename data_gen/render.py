@@ -106,10 +106,13 @@ class Renderer:
 
         self._positions = gl_objects.buffer(gl, np.zeros((len(topology.template), 3), np.float32))
         self._values = gl_objects.buffer(gl, np.zeros(len(topology.template), np.float32))
+        self._unpainted = np.full(len(topology.template), -1, np.float32)
+        self._hairy = gl_objects.buffer(gl, self._unpainted)
         self._field_array = gl.glGenVertexArrays(1)
         gl.glBindVertexArray(self._field_array)
         gl_objects.attribute(gl, self._positions, 0, 3)
         gl_objects.attribute(gl, self._values, 1, 1)
+        gl_objects.attribute(gl, self._hairy, 2, 1)
         gl_objects.index_buffer(gl, topology.faces[order].reshape(-1).astype(np.uint32))
         self._shadow_array = gl.glGenVertexArrays(1)
         gl.glBindVertexArray(self._shadow_array)
@@ -175,6 +178,7 @@ class Renderer:
         self._posed = self._shadow = None  # clothes and hair are others
         self._displacement = texture.displacement
         self._exposure = texture.exposure
+        gl_objects.update(gl, self._hairy, self._unpainted if texture.painted_hair is None else texture.painted_hair)
         self._hair.set(texture.hair, rest)
 
     def pose(self, vertices: np.ndarray, wrinkles: np.ndarray | None = None) -> Pose:

@@ -9,7 +9,9 @@ from scipy.interpolate import CubicSpline
 from data_gen.face_models.procedural_parts import Part, disc, grid
 
 ARCH_FRONT = 89.6  # z of the upper incisors' labial face, mm
-_ARCH = np.array([(0, 0), (4.5, -0.4), (8.7, -2.2), (13.2, -5.8), (17.6, -11), (21.4, -18), (24.3, -26), (26, -36)])
+_ARCH = np.array(
+    [(0, 0), (4.5, -0.2), (8.9, -1.2), (13.8, -3.4), (18.8, -7.2), (23.2, -13), (26.6, -20.5), (28.8, -30.5)]
+)  # x outwards, z from the front
 # From the midline outwards, mm: width and height of each crown, y of its edge, how pointed the edge is.
 UPPER = ((8.5, 10.2, -70.6, 0.0), (6.5, 8.8, -69.9, 0.0), (7.4, 9.6, -70.4, 1.5), (7.0, 8.2, -69.6, 1.0),
          (6.8, 7.8, -69.2, 0.7), (9.5, 7.0, -68.8, 0.5))  # fmt: skip
@@ -24,7 +26,7 @@ def _arch(upper: bool) -> tuple[CubicSpline, float]:
     """Place on the labial face of an arch by mm from the midline: (x, z), and the length of one side."""
     points = _ARCH + [0, ARCH_FRONT]
     if not upper:
-        points = (_ARCH * [1 - OVERJET / 26, 1]) + [0, ARCH_FRONT - OVERJET]
+        points = (_ARCH * [1 - OVERJET / _ARCH[-1, 0], 1]) + [0, ARCH_FRONT - OVERJET]
     both = np.concatenate([points[:0:-1] * [-1, 1], points])
     s = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(both, axis=0), axis=1))])
     return CubicSpline(s - s[-1] / 2, both), s[-1] / 2

@@ -24,7 +24,8 @@ class HairMesh:
       normals: (W, S, 3) float32 unit, out of the body of hair.
       widths: (W,) float32 mm, at a wisp's widest.
       columns: (W, 2) float32, where a wisp begins and ends across the texture, 0..1.
-      light: (W,) float32 0..1, how much of it the wisps outside let through; tone: (W,) float32, factor of the colour.
+      light: (W,) float32 0..1, how much of it the wisps outside let through; tone: (W,) float32, factor of the colour;
+        shine: (W,) float32 0..1, how much of what strands mirror is left: short ones lie in all directions.
       hangs: (W, S) bool, free of the head, which hides what lies on its far side.
       binding: (W * S, V) sparse: what each node's motion is made of, rows sum to 1.
       texture: (rows, columns, 4) float32, linear colour and opacity of the strands; row 0 is at the roots.
@@ -35,6 +36,7 @@ class HairMesh:
     widths: np.ndarray
     columns: np.ndarray
     light: np.ndarray
+    shine: np.ndarray
     tone: np.ndarray
     hangs: np.ndarray
     binding: scipy.sparse.csr_array
@@ -53,6 +55,8 @@ class Texture:
         the two sets (0 first, 255 second) a texel belongs to; how deep they are is the frame's to say; None: none.
       displacement: (V, 3) float32 mm added to the vertices: how clothes stand off the skin; None: nowhere.
       hair: hair that stands off the head; None: what there is, is painted.
+      painted_hair: (V,) float32, > 0 where hair is painted on the scalp, < 0 elsewhere, linear across the border; None:
+        nowhere.
       exposure: factor by which a photographer would open the aperture for this face.
       origin: what each frame records of how the texture was made (`record.PORTRAIT`); None: procedural.
     """
@@ -63,6 +67,7 @@ class Texture:
     wrinkles: np.ndarray | None = None
     displacement: np.ndarray | None = None
     hair: HairMesh | None = None
+    painted_hair: np.ndarray | None = None
     exposure: float = 1.0
     origin: Mapping[str, Any] | None = None
 

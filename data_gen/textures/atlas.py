@@ -31,6 +31,15 @@ class Atlas:
     source: np.ndarray
     texels_per_mm: np.ndarray
 
+    def longest_mm(self) -> np.ndarray:
+        """(N,) float32, the longer side of each texel on the template, in mm: what is painted finer gets teeth."""
+        place = self.image(self.positions)
+        across, down = (np.linalg.norm(np.diff(place, axis=axis), axis=-1) for axis in (1, 0))
+        longest = np.zeros(len(self.positions), np.float32)
+        for step, here in ((across, self.source[:, :-1]), (down, self.source[:-1])):
+            longest[here.ravel()] = np.maximum(longest[here.ravel()], step.ravel())
+        return longest
+
     def image(self, values: np.ndarray) -> np.ndarray:
         """(N, ...) per texel -> (T, T, ...) picture."""
         return values[self.source]

@@ -73,9 +73,10 @@ def paint_beard(identity: Identity, beard: Beard, face: Anatomy, color: np.ndarr
     area = density(
         beard.kind, dataclasses.replace(face, points=points, normals=face.normals[near], lips=face.lips[near])
     )
-    ragged = np.clip(area + 0.10 * (area > 0) * noise(rng, points, 5.0), 0, 1)
-    opacity = (0.93 * smoothstep(0.05, 0.85, ragged) * (0.78 + 0.22 * smoothstep(-1, 1, strand)))[:, None]
-    tint = 0.30 * hair_color(beard.hair, 0.6 * strand, 1.2 * strand)
+    ragged = np.clip(area + 0.35 * area * (1 - area) * noise(rng, points, 5.0), 0, 1)
+    thick = 0.82 + 0.15 * smoothstep(5.0, 12.0, np.float64(beard.length))
+    opacity = (thick * smoothstep(0.05, 0.8, ragged) * (0.9 + 0.1 * smoothstep(-1, 1, strand)))[:, None]
+    tint = (0.30 + 0.35 * beard.hair.grey) * hair_color(beard.hair, 0.6 * strand, 1.2 * strand)
     out = color.copy()
     out[near] = color[near] * (1 - opacity) + tint * opacity
     covered = np.zeros(len(color), np.float32)
@@ -96,7 +97,7 @@ def grow(
     rng = stream(identity.seed, "beard shape")
     skin = topology.faces[topology.materials == MATERIALS.index("skin")]
     chin_y = face.landmarks[8, 1]
-    weight = (density(beard.kind, face) * smoothstep(chin_y - 16, chin_y - 4, face.points[:, 1]))[skin].mean(1)
+    weight = (density(beard.kind, face) ** 2 * smoothstep(chin_y - 16, chin_y - 4, face.points[:, 1]))[skin].mean(1)
     a, b, c = (face.points[skin[:, i]].astype(np.float64) for i in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=-1) * weight
     count = WISPS[beard.kind]
@@ -130,6 +131,7 @@ def grow(
         widths=(rng.uniform(0.7, 1.3, count) * (1.0 + 0.04 * beard.length)).astype(np.float32),
         columns=np.stack([column, column + 1 / VARIANTS], -1).astype(np.float32),
         light=(1 - 0.3 * rng.random(count)).astype(np.float32),
+        shine=np.full(count, 0.35, np.float32),
         tone=(0.85 * np.exp(0.10 * rng.standard_normal(count))).astype(np.float32),
         hangs=np.zeros((count, nodes), bool),
         binding=scipy.sparse.csr_array((values, (rows, columns)), shape=(count * nodes, len(face.points))),

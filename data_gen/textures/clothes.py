@@ -14,6 +14,7 @@ CHANCES = (0.38, 0.20, 0.17, 0.10, 0.15)
 # model; how thick it is and how wide its border, mm.
 EDGE = {"crew neck": 0.45, "V neck": 0.47, "shirt": 0.36, "turtleneck": 0.22, "hospital gown": 0.52}
 THICKNESS_MM = {"crew neck": 2.6, "V neck": 2.4, "shirt": 3.2, "turtleneck": 4.5, "hospital gown": 2.4}
+SHOULDER_MM, LOWER_MM = 165.0, 30.0  # how far from the midline and how far below a model cloth goes on
 BORDER_MM = {"crew neck": 15.0, "V neck": 11.0, "shirt": 30.0, "turtleneck": 200.0, "hospital gown": 6.0}
 
 
@@ -54,12 +55,13 @@ def top(identity: Identity) -> Top:
     return Top(kind, float(rng.uniform(-5, 5)), np.clip(tint, 0.012, 0.75), second, pattern)
 
 
-def dress(identity: Identity, worn: Top, face: Anatomy, bottom: float) -> Cloth:
+def dress(identity: Identity, worn: Top, face: Anatomy, bottom: float, texel_mm: np.ndarray) -> Cloth:
     """Paints a top.
 
     Args:
       face: of the texels.
       bottom: y in adult mm where the model ends below.
+      texel_mm: (P,) the longer side of each texel.
     """
     rng = stream(identity.seed, "cloth")
     count = len(face.points)
@@ -68,6 +70,7 @@ def dress(identity: Identity, worn: Top, face: Anatomy, bottom: float) -> Cloth:
     below = below_edge(worn, face, bottom)
     near = np.flatnonzero(below > -14)
     points, below = face.points[near], below[near]
+    blur = np.clip(0.6 * texel_mm[near], 0.35, 4.0)  # mm: coarse texels must not show at edges
     x, y, z = points.T
     border = BORDER_MM[worn.kind]
     around = np.arctan2(x, z + 30) * 60
@@ -76,8 +79,10 @@ def dress(identity: Identity, worn: Top, face: Anatomy, bottom: float) -> Cloth:
     folds = folds * smoothstep(0.6 * border if border < 100 else 0.0, border + 18 if border < 100 else 30.0, below)
     rib = np.zeros(len(near))
     if worn.kind in ("crew neck", "V neck", "turtleneck"):
-        rib = np.cos(2 * np.pi * around / 2.6) * smoothstep(border + 1, border - 1, below)
-    seam = np.exp(-(((below - border) / 0.7) ** 2)) + 0.5 * np.exp(-(((below - 1.6) / 0.5) ** 2))
+        rib = np.cos(2 * np.pi * around / 2.6) * smoothstep(border + 1, border - 1, below) * smoothstep(0.9, 0.5, blur)
+    wide = np.maximum(0.7, blur)
+    seam = 0.7 / wide * np.exp(-(((below - border) / wide) ** 2))
+    seam += 0.5 * np.exp(-(((below - 1.6) / 0.5) ** 2)) * (blur < 0.7)
     tint = np.broadcast_to(worn.color, (len(near), 3)).astype(np.float32)
     mixed = np.zeros(len(near))
     if worn.pattern == "stripes":
@@ -97,7 +102,7 @@ def dress(identity: Identity, worn: Top, face: Anatomy, bottom: float) -> Cloth:
         relief = 0.7 * folds * (below > wing) - 0.5 * seam + 0.8 * smoothstep(1.0, -1.0, below - wing)
     light = np.exp(weave + 0.10 * folds + 0.06 * rib) * (1 - 0.40 * np.clip(seam, 0, 1))
     light *= 0.72 + 0.28 * smoothstep(0.0, 2.2, below)  # the edge turns inwards
-    opacity[near] = smoothstep(-0.35, 0.35, below)
+    opacity[near] = smoothstep(-blur, blur, below)
     color[near] = tint * light[:, None]
     height[near] = relief * smoothstep(-0.2, 1.5, below)
     shade[near] = 1 - 0.45 * np.exp(np.minimum(below, 0) / 4.0) * (below < 0.5)  # cloth stands off the skin
@@ -105,14 +110,19 @@ def dress(identity: Identity, worn: Top, face: Anatomy, bottom: float) -> Cloth:
 
 
 def displacement(worn: Top, face: Anatomy, is_skin: np.ndarray, bottom: float) -> np.ndarray:
-    """(V, 3) mm: cloth stands off the neck, along the template's normals.
+    """(V, 3) mm: cloth stands off the neck, along the template's normals, and goes on where a model ends.
 
     Args:
       face: of the V vertices; is_skin: (V,) bool.
       bottom: y in adult mm where the model ends below.
     """
-    away = THICKNESS_MM[worn.kind] * smoothstep(0.0, 7.0, below_edge(worn, face, bottom)) * is_skin
-    return (face.normals * away[:, None]).astype(np.float32)
+    below, across, y = below_edge(worn, face, bottom), face.points[:, 0], face.points[:, 1]
+    away = THICKNESS_MM[worn.kind] * smoothstep(0.0, 7.0, below) * is_skin
+    widest, cloth = np.abs(across[is_skin]).max(), smoothstep(10.0, 40.0, below) * is_skin
+    farther = max(SHOULDER_MM - widest, 0.0) * smoothstep(0.6, 1.0, np.abs(across) / widest) * cloth
+    lower = LOWER_MM * smoothstep(40.0, 5.0, y - bottom) * cloth
+    onwards = np.stack([np.sign(across) * farther, -0.5 * farther - lower, 0 * across], -1)
+    return (face.normals * away[:, None] + onwards).astype(np.float32)
 
 
 def below_edge(worn: Top, face: Anatomy, bottom: float) -> np.ndarray:

@@ -10,6 +10,7 @@ from data_gen.textures.hair import Hair, hair_color
 from data_gen.textures.noise import noise, smoothstep
 
 DEEP_MM = 25.0  # from the border
+EAR_FRONT_MM = -19.0  # z where the ear leaves the cheek
 
 
 def inside_hairline(hair: Hair, landmarks: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -19,8 +20,8 @@ def inside_hairline(hair: Hair, landmarks: np.ndarray, points: np.ndarray) -> np
     # the hairline seen from the side: nape, behind the ear, over it, sideburn, temple, forehead
     knots = np.array(
         [
-            (-200, ear_y - 62), (-48, ear_y - 58), (-40, ear_y - 42), (-33, ear_y + 6),
-            (-10, ear_y + 12), (0, ear_y + 8), (6, ear_y - 12), (11, ear_y - 12), (17, ear_y + 16), (26, ear_y + 38),
+            (-200, ear_y - 62), (-50, ear_y - 58), (-45, ear_y - 42), (-34, ear_y + 1),
+            (-24, ear_y + 3), (-20, ear_y - 3), (-15, ear_y - 13), (9, ear_y - 14), (17, ear_y + 14), (26, ear_y + 38),
             (36, hair.hairline - 11), (48, hair.hairline), (90, hair.hairline + 1),
         ]
     )  # fmt: skip
@@ -49,9 +50,17 @@ def is_ear(face: Anatomy) -> np.ndarray:
     ear_y = face.landmarks[[0, 16], 1].mean()
     above = (z > -45) & (z < 5) & (y > ear_y + 25) & (y < ear_y + 45)
     side = np.abs(x[above]).max(initial=0.0)
-    helix = (z > -62) & (z < 4) & (np.abs(x) > side - 5) & (y < ear_y + 9)
-    concha = (z > -32) & (z < 4) & (np.abs(x) > side - 14) & (y < ear_y - 10)
+    off = np.abs(x) - side
+    helix = (z > -62) & (z < EAR_FRONT_MM) & ((off > 1) & (y < ear_y + 9) | (off > -5) & (y < ear_y + 1))
+    concha = (z > -32) & (z < EAR_FRONT_MM) & (off > -14) & (y < ear_y - 10)
     return (helix | concha) & (y > ear_y - 80)
+
+
+def painted(hair: Hair, face: Anatomy, is_skin: np.ndarray) -> np.ndarray:
+    """(P,) float32 -1..1: > 0 where `paint_scalp` hides more than half of the skin, linear across the border."""
+    inside = inside_scalp(hair, face.landmarks, face.points)
+    hairy = np.clip((inside - 1.0 - hair.soft / 2) / 20.0, -1, 1)
+    return np.where(is_skin & ~is_ear(face), hairy, -1).astype(np.float32)
 
 
 def paint_scalp(
@@ -72,9 +81,10 @@ def paint_scalp(
     skin = ~is_ear(dataclasses.replace(face, points=face.points[near]))
     near, inside = near[skin], inside[skin].astype(np.float32)
     out, total, height = color.copy(), np.zeros(len(color), np.float32), np.zeros(len(color), np.float32)
+    bright = 0.40 + 0.25 * hair.grey * (hair.cut.top < 20)  # light gets to the roots of short grey hair
     if hair.cut.top > 12:  # wisps cover what lies deep inside: no strand of it is seen
         deep = near[inside > DEEP_MM]
-        out[deep] = 0.40 * hair_color(hair, np.zeros(1), np.zeros(1))
+        out[deep] = bright * hair_color(hair, np.zeros(1), np.zeros(1))
         total[deep] = 1.0
         near, inside = near[inside <= DEEP_MM], inside[inside <= DEEP_MM]
     points = face.points[near]
@@ -83,8 +93,8 @@ def paint_scalp(
     opacity = smoothstep(-5.0, 7.0 + hair.soft, inside + jagged).astype(np.float32)
     opacity *= (0.92 if hair.cut.top > 12 else 0.90) - 0.04 * np.clip(grain, -2, 2) * (hair.cut.top < 12)
     if hair.bald:
-        opacity *= 1 - 0.3 * hair.bald
-    tint = 0.40 * hair_color(hair, 0.6 * grain, grain)
+        opacity *= 1 - 0.15 * hair.bald
+    tint = bright * hair_color(hair, 0.6 * grain, grain)
     shade = 1 - 0.22 * smoothstep(-14.0, 0.0, inside)[:, None] * (hair.cut.top > 12)  # hair overhangs its border
     out[near] = color[near] * shade * (1 - opacity[:, None]) + tint * opacity[:, None]
     total[near], height[near] = opacity, 0.08 * opacity * grain

@@ -16,7 +16,7 @@ from data_gen.textures import HairMesh
 from data_gen.textures.anatomy import Anatomy
 from data_gen.textures.hair import Hair, hair_color
 from data_gen.textures.haircut import Haircut
-from data_gen.textures.hairline import inside_scalp
+from data_gen.textures.hairline import EAR_FRONT_MM, inside_scalp
 from data_gen.textures.noise import noise, smoothstep
 from data_gen.textures.skull import Skull
 from data_gen.textures.strand_texture import VARIANTS, strands
@@ -79,6 +79,7 @@ def grow(identity: Identity, hair: Hair, face: Anatomy, skull: Skull) -> HairMes
         widths=(width * face.scale).astype(np.float32),
         columns=np.stack([column, column + 1 / VARIANTS], -1).astype(np.float32),
         light=open_to_light.astype(np.float32),
+        shine=np.full(count, np.clip(cut.top / 40, 0.25, 1), np.float32),
         tone=tone.astype(np.float32),
         hangs=paths.hangs,
         binding=_binding(paths.below.reshape(-1, 3), skull, len(face.points)),
@@ -238,7 +239,9 @@ def _trim(rng: np.random.Generator, cut: Haircut, paths: Paths, landmarks: np.nd
     low = y < landmarks[17:27, 1].max() + BROW_CLEARANCE + 3.0 * rng.random((len(y), 1))
     bad = low & (z > 5) & ((np.abs(x) < 62) | (z > 26)) & (y > -140)
     bad |= y < cut.level + 10.0 * rng.standard_normal((len(y), 1)) * (y < 0)
-    nodes = y.shape[1]
+    nodes, ear_y = y.shape[1], landmarks[[0, 16], 1].mean()
+    if nodes < 7:  # short hair ends above the ear, which it would come through
+        bad |= (z < EAR_FRONT_MM) & (z > -52) & (y < ear_y - 1) & (y > ear_y - 45)
     if cut.tie:
         arrived = np.linalg.norm(paths.points - paths.points[:, -1:], axis=-1) < 2.0  # at the knot
         bad |= arrived & (np.arange(nodes) < nodes - 1)

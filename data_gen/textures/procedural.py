@@ -31,6 +31,7 @@ class Canvas:
     vertex_is_skin: np.ndarray
     skull: Skull
     bottom: float  # y where the model ends below
+    texel_mm: np.ndarray  # longer sides of the texels
 
 
 _canvases: dict[tuple[int, int], Canvas] = {}
@@ -50,8 +51,9 @@ def canvas(topology: Topology, size: int) -> Canvas:
         folds = patches(texels, atlas.materials == MATERIALS.index("skin"))
         bottom = float(vertices.points[:, 1].min())
         creases = packing.WrinkleFrame.of(atlas, folds)
+        ground, longest = SkinGround(texels), atlas.longest_mm()
         _canvases[key] = Canvas(
-            topology, atlas, texels, vertices, SkinGround(texels), folds, creases, is_skin, head, bottom
+            topology, atlas, texels, vertices, ground, folds, creases, is_skin, head, bottom, longest
         )
     return _canvases[key]  # holds the topology, so that its id stays its own
 
@@ -79,7 +81,7 @@ def paint(identity: Identity, face_model: FaceModel, size: int) -> Texture:
     roughness = roughness * (1 - hairy) + 0.97 * hairy
     height = height * (1 - hairy) + strands
     worn = clothes.top(identity)
-    cloth = clothes.dress(identity, worn, face, board.bottom)
+    cloth = clothes.dress(identity, worn, face, board.bottom, board.texel_mm)
     color = color * ((1 - cloth.opacity) * cloth.shade)[:, None] + cloth.color * cloth.opacity[:, None]
     roughness = roughness * (1 - cloth.opacity) + 0.95 * cloth.opacity
     height = height * (1 - cloth.opacity) + cloth.height * cloth.opacity
@@ -96,6 +98,7 @@ def paint(identity: Identity, face_model: FaceModel, size: int) -> Texture:
         wrinkles=packing.wrinkles(atlas, board.wrinkles, full),
         displacement=clothes.displacement(worn, board.vertices, board.vertex_is_skin, board.bottom),
         hair=_grown(identity, look, bearded, board),
+        painted_hair=hairline.painted(look, board.vertices, board.vertex_is_skin),
         exposure=float((0.30 / np.average(color[bare])) ** 0.25),
     )
 

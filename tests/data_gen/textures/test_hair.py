@@ -5,6 +5,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import scipy.ndimage
 import scipy.spatial
 
 from data_gen import camera as cameras
@@ -12,7 +13,7 @@ from data_gen import face_models, scene
 from data_gen.face_models import MATERIALS
 from data_gen.render import Renderer
 from data_gen.scene import ETHNICITIES, GENDERS, Identity
-from data_gen.textures import beard, hair, hairstyle, paint
+from data_gen.textures import beard, hair, hairline, hairstyle, paint
 from data_gen.textures.haircut import CUTS
 from data_gen.textures.hairline import is_ear
 from data_gen.textures.procedural import canvas
@@ -173,3 +174,46 @@ def test_strands_end_in_points(pattern):
     assert rows[len(rows) // 2] > 0.5 > 10 * rows[-1]
     assert opacity[:, 0].max() < 0.1
     assert 0.3 < tone.std() < 1.5
+
+
+def test_short_hair_reaches_the_ears_and_does_not_come_through_them(model):
+    """Before and above the ear hair is painted down to it; none grows on it, and no short wisp ends in it."""
+    board, someone = canvas(model.topology, 256), person(5, gender="male")
+    texels, look = board.texels, with_cut(someone, "crop")
+    _, hairy, _ = hairline.paint_scalp(someone, look, texels, np.full((len(texels.points), 3), 0.4))
+    x, y, z = texels.points.T
+    ear_y = texels.landmarks[[0, 16], 1].mean()
+    outer = (np.abs(x) > 50) & (texels.normals[:, 0] * x > 0)
+    assert np.median(hairy[outer & (z > -18) & (z < 6) & (y > ear_y) & (y < ear_y + 15)]) > 0.7
+    assert hairy[is_ear(texels)].max() == 0
+    for name in ("crop", "buzz", "quiff"):
+        mesh = hairstyle.grow(someone, with_cut(someone, name), board.vertices, board.skull)
+        _, y, z = ((mesh.positions - texels.origin) / texels.scale).reshape(-1, 3).T
+        assert not ((z < -20) & (z > -50) & (y < ear_y - 3) & (y > ear_y - 40)).any(), name
+
+
+def test_painted_hair_is_no_face_in_the_mask(model):
+    """Under a crop, where wisps leave gaps, no pixel of the mask lies inside the painted hair; heat is unchanged."""
+    topology, someone = model.topology, person(5, gender="male")
+    camera = cameras.aim(cameras.FRONTAL, topology.template[topology.landmarks], 224)
+    board, values = canvas(topology, SIZE), np.linspace(0.2, 0.8, len(topology.template), dtype=np.float32)
+    look = with_cut(someone, "crop")
+    bare = dataclasses.replace(paint("procedural", someone, model, SIZE), hair=None, painted_hair=None)
+    cut = dataclasses.replace(
+        bare,
+        hair=hairstyle.grow(someone, look, board.vertices, board.skull),
+        painted_hair=hairline.painted(look, board.vertices, board.vertex_is_skin),
+    )
+    with Renderer(topology, 224) as renderer:
+        renderer.set_texture(bare)
+        head = renderer.field(topology.template, values, camera)
+        renderer.set_texture(cut)
+        field = renderer.field(topology.template, values, camera)
+        renderer.set_texture(dataclasses.replace(cut, painted_hair=None))
+        unpainted = renderer.field(topology.template, values, camera)
+    np.testing.assert_array_equal(field.values, np.where(field.mask, head.values, 0))
+    np.testing.assert_array_equal(field.depth, unpainted.depth)
+    assert not (field.mask & ~unpainted.mask).any()
+    pieces = [np.bincount(scipy.ndimage.label(mask)[0].ravel())[1:] for mask in (field.mask, unpainted.mask)]
+    specks = [sum(sizes[sizes < 200]) for sizes in pieces]  # pixels
+    assert specks[0] < 0.2 * specks[1]
