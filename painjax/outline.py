@@ -14,11 +14,15 @@ def complete(config: ConfigDict) -> ConfigDict:
     Raises:
       UserError: if sizes are left to pretrained weights that are not given, or settings are not fit for training.
     """
-    config = pretrained.complete(config, pretrained.read(config.pretrained) if config.get("pretrained") else None)
+    config = _sized(config)
     checked = config.copy_and_resolve_references()
     checked.pretrained = config.get("pretrained") or "any weights of these sizes"  # else LoRA would be refused
     check_settings(checked)
     return config
+
+
+def _sized(config: ConfigDict) -> ConfigDict:
+    return pretrained.complete(config, pretrained.read(config.pretrained) if config.get("pretrained") else None)
 
 
 def teacher_of(config: ConfigDict, given: ConfigDict | None) -> ConfigDict | None:
@@ -30,7 +34,7 @@ def teacher_of(config: ConfigDict, given: ConfigDict | None) -> ConfigDict | Non
     """
     if "teacher" not in config or config.get("teacher_outputs"):
         return None
-    teacher = config.copy_and_resolve_references() if given is None else complete(given)
+    teacher = config.copy_and_resolve_references() if given is None else _sized(given)
     if given is None:
         teacher.data.input = "heatmap"
         teacher.model.update({"in_channels": 1, "neutral": "none", "lora_rank": 0, "project_width": 0})

@@ -139,8 +139,8 @@ def test_stored_outputs_give_the_losses_of_a_teacher_in_the_step(trained, output
     stored = losses(student_config(synthetic_dataset, outputs["float32"]))
     assert inside.keys() == stored.keys()
     for name, values in inside.items():
-        # match_aus is what rounding leaves of the difference between a cross-entropy and an entropy.
-        np.testing.assert_allclose(stored[name], values, rtol=1e-5, atol=1e-8, err_msg=name)
+        # match_aus, of 1e-4, is the difference between a cross-entropy and an entropy of about 1, rounded to 6e-8.
+        np.testing.assert_allclose(stored[name], values, rtol=1e-5, atol=1e-7, err_msg=name)
     rounded = losses(student_config(synthetic_dataset, outputs["bfloat16"]))
     for name, values in inside.items():
         np.testing.assert_allclose(rounded[name], values, rtol=1e-3, atol=1e-7, err_msg=name)
