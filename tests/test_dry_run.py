@@ -93,6 +93,12 @@ def test_the_command_touches_no_folder(tmp_path, monkeypatch, capsys):
     assert "the compiled step: peak" in text and "TFLOP per step" in text
 
 
+def test_a_trained_teacher_may_lack_settings_of_later_versions():
+    given = teacher.get_config("test")
+    del given.keep_best, given.wandb
+    assert outline.teacher_of(make_config(), given).model == given.model
+
+
 def test_a_mesh_that_does_not_fit_is_refused():
     config = make_config()
     config.mesh.fsdp = 3
