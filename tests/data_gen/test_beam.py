@@ -31,6 +31,19 @@ ENVIRONMENT = os.environ | {"PAINJAX_WORKERS": "1"}
 PICTURES = ("image", "neutral_image", "heatmap", "heatmap_frontal", "mask")
 
 
+@pytest.fixture(autouse=True)
+def no_kept_processes():
+    """Before and after each test."""
+    forget_processes()
+    yield
+    forget_processes()
+
+
+def forget_processes():
+    while generate._IDLE:
+        generate._IDLE.pop().shutdown()
+
+
 def check_examples(data_dir, tiny_dataset, marked=None):
     """That a build has the examples of another; those of the identity `marked` have another asymmetry."""
     encoded = dict.fromkeys(PICTURES, tfds.decode.SkipDecoding())
@@ -132,7 +145,6 @@ def test_portraits_travel_with_their_people(painted, tmp_path, monkeypatch):
         np.testing.assert_equal(beam._drawn(painted, tmp_path / "kept", elements[1]), expected)
     finally:
         hidden.rename(models)
-        forget_processes()
     (entry,) = cache.entries()
     assert entry.read_bytes() == elements[1][1] and entry.name.startswith("00000001-")
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["00000001.npz"]
@@ -165,7 +177,6 @@ def test_a_process_that_dies_is_replaced_and_the_examples_are_the_same(monkeypat
     np.testing.assert_equal(generate.generate_apart(CONFIG, 0), first)
     assert caplog.text.count("A rendering process died; another one draws identity 0 again.") == 1
     assert generate._IDLE and generate._IDLE != [executor]
-    forget_processes()
 
 
 def test_an_identity_that_kills_its_process_is_given_up_aloud(monkeypatch):
@@ -174,12 +185,6 @@ def test_an_identity_that_kills_its_process_is_given_up_aloud(monkeypatch):
     with pytest.raises(RuntimeError, match="A rendering process died.*PAINJAX_WORKERS"):
         generate.generate_apart(CONFIG, 0)
     assert not generate._IDLE
-
-
-def forget_processes():
-    """Ends those that are kept for the next call."""
-    while generate._IDLE:
-        generate._IDLE.pop().shutdown()
 
 
 def test_rendering_processes_end_with_their_parent(tmp_path):

@@ -1,0 +1,58 @@
+"""A data set that is built in a bucket, which a file system in memory stands in for."""
+
+import fsspec
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from apache_beam.options.pipeline_options import PipelineOptions
+from fsspec.implementations.memory import MemoryFileSystem
+
+from data_gen import generate
+from data_gen.scene import SPLITS
+from tfds_builders.pain3d.pain3d_dataset_builder import Builder
+
+PICTURES = ("image", "neutral_image", "heatmap", "heatmap_frontal", "mask")
+
+
+class Bucket(MemoryFileSystem):
+    protocol = "s3"
+    store: dict = {}
+    pseudo_dirs = [""]
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(str(path).replace("s3://", "memory://"))
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    monkeypatch.setattr("etils.epath.gpath._is_tf_installed", lambda: False)  # which would ask Amazon
+    fsspec.register_implementation("s3", Bucket, clobber=True)
+    return Bucket
+
+
+@pytest.mark.slow
+def test_a_build_in_a_bucket_is_that_of_a_folder(bucket, tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PAINJAX_WORKERS", "2")
+    options = PipelineOptions(runner="DirectRunner", direct_running_mode="multi_threading", direct_num_workers=2)
+    builder = Builder(config="tiny", data_dir="s3://bucket/datasets")
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(beam_options=options))
+    while generate._IDLE:
+        generate._IDLE.pop().shutdown()
+    assert not list(tmp_path.iterdir())  # nothing in a folder called s3:
+
+    home = tmp_path / "pain3d" / "tiny" / tiny_dataset.name
+    home.mkdir(parents=True)
+    for name, file in bucket.store.items():
+        if name.startswith("/bucket/datasets/pain3d/tiny/"):
+            (tmp_path / name.removeprefix("/bucket/datasets/")).write_bytes(file.getvalue())
+    encoded = dict.fromkeys(PICTURES, tfds.decode.SkipDecoding())
+    for split in SPLITS:
+        expected, got = (
+            tfds.builder_from_directory(folder).as_data_source(split, decoders=encoded)
+            for folder in (tiny_dataset, home)
+        )
+        assert len(got) == len(expected) > 0
+        for i in range(len(expected)):
+            np.testing.assert_equal(got[i], expected[i])
