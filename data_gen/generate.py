@@ -123,9 +123,11 @@ def with_portraits(config: GeneratorConfig, identities: Sequence[int]) -> Genera
         return config
     context = multiprocessing.get_context("spawn")
     people = [identity(config.dataset_seed, index) for index in identities]
-    with concurrent.futures.ProcessPoolExecutor(1, context) as pool, _no_main_module():
+    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
         try:
-            diffusion, report = pool.submit(painter.prepare, people, config.face_model, config.diffusion).result()
+            with _STARTING, _no_main_module():
+                painting = pool.submit(painter.prepare, people, config.face_model, config.diffusion)
+            diffusion, report = painting.result()
         except concurrent.futures.process.BrokenProcessPool as error:
             raise RuntimeError(
                 "The process that paints portraits died, most often for want of memory: choose a smaller "
