@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import apache_beam
 import numpy as np
 import psutil
 import pytest
@@ -148,6 +149,22 @@ def test_portraits_travel_with_their_people(painted, tmp_path, monkeypatch):
     (entry,) = cache.entries()
     assert entry.read_bytes() == elements[1][1] and entry.name.startswith("00000001-")
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["00000001.npz"]
+
+
+def test_painting_asks_for_a_gpu_and_drawing_does_not():
+    """In the pipeline that runners are given."""
+    diffusion = DiffusionConfig("org/model", "org/depth", revision="a" * 40, controlnet_revision="b" * 40, size=64)
+    config = dataclasses.replace(CONFIG, texture_backend="diffusion", diffusion=diffusion)
+    pipeline = apache_beam.Pipeline("DirectRunner")
+    pipeline | beam.examples(config, range(100))
+    told = pipeline.to_runner_api()
+    asked = {
+        step.unique_name.rpartition("/")[2]: dict(told.components.environments[step.environment_id].resource_hints)
+        for step in told.components.transforms.values()
+        if step.unique_name.endswith(("Paint", "Draw"))
+    }
+    accelerator = {"beam:resources:accelerator:v1": beam.ACCELERATOR.encode()}
+    assert asked == {"Paint": accelerator, "Draw": {}}
 
 
 def test_a_machine_paints_with_one_process_at_a_time():
