@@ -123,7 +123,7 @@ def with_portraits(config: GeneratorConfig, identities: Sequence[int]) -> Genera
         return config
     context = multiprocessing.get_context("spawn")
     people = [identity(config.dataset_seed, index) for index in identities]
-    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
+    with concurrent.futures.ProcessPoolExecutor(1, context, _watch_parent) as pool:
         try:
             with _STARTING, _no_main_module():
                 painting = pool.submit(painter.prepare, people, config.face_model, config.diffusion)
@@ -162,11 +162,15 @@ def worker_count() -> int:
 def _begin() -> None:
     """How a rendering process begins."""
     os.environ["LP_NUM_THREADS"] = "1"  # Mesa's rasteriser: the processes already fill the cores
+    _watch_parent()
+
+
+def _watch_parent() -> None:
+    """A process whose parent is killed would wait for work, with its memory or GPU, as long as the machine runs."""
     threading.Thread(target=_end_with, args=[multiprocessing.parent_process()], daemon=True).start()
 
 
 def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
-    """A process whose parent is killed would wait for work, with its memory, as long as the machine runs."""
     parent.join()
     os._exit(1)
 

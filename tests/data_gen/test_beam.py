@@ -205,15 +205,33 @@ def test_an_identity_that_kills_its_process_is_given_up_aloud(monkeypatch):
 
 
 def test_rendering_processes_end_with_their_parent(tmp_path):
-    code = (
-        "import os, signal; from data_gen import generate; from data_gen.generator_config import GeneratorConfig\n"
+    check_children_end(
+        "from data_gen import generate; from data_gen.generator_config import GeneratorConfig\n"
         "generate.generate_apart(GeneratorConfig('procedural', 16, texture_size=16), 0)\n"
-        "print(*generate._IDLE[0]._processes, flush=True)\n"
-        "os.kill(os.getpid(), signal.SIGKILL)"
+        "children = generate._IDLE[0]._processes",
+        tmp_path,
     )
-    with (tmp_path / "children").open("w") as said:  # a pipe would stay open as long as they live
+
+
+@pytest.mark.slow
+def test_painting_processes_end_with_their_parent(painted, tmp_path, monkeypatch):
+    monkeypatch.setenv("PAINJAX_CACHE", str(tmp_path / "cache"))
+    check_children_end(
+        "import threading, time; from data_gen import generate; from data_gen.diffusion import cache\n"
+        "from data_gen.generator_config import GeneratorConfig; from data_gen.diffusion.config import DiffusionConfig\n"
+        f"threading.Thread(target=generate.with_portraits, args=[{painted}, range(500)], daemon=True).start()\n"
+        "while not list(cache.entries()): time.sleep(0.01)\n"
+        "import psutil; children = [p.pid for p in psutil.Process().children() if 'spawn_main' in str(p.cmdline())]",
+        tmp_path,
+    )
+
+
+def check_children_end(code, folder):
+    """That the processes whose numbers the code puts into `children` do, when the one that runs it is killed."""
+    code = f"import os, signal\n{code}\nprint(*children, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)"
+    with (folder / "children").open("w") as said:  # a pipe would stay open as long as they live
         killed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=said, stderr=subprocess.DEVNULL)
-    children = [int(pid) for pid in (tmp_path / "children").read_text().split()]
+    children = [int(pid) for pid in (folder / "children").read_text().split()]
     assert children and killed.returncode == -signal.SIGKILL
     deadline = time.monotonic() + 60
     while any(_runs(pid) for pid in children):
