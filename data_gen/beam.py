@@ -14,7 +14,7 @@ from pathlib import Path
 import apache_beam as beam
 
 from data_gen import array_file, finished, generate
-from data_gen.diffusion import cache, studio
+from data_gen.diffusion import album, cache, studio
 from data_gen.generator_config import GeneratorConfig
 from data_gen.scene import identity
 
@@ -49,24 +49,31 @@ def examples(config: GeneratorConfig, identities: Sequence[int], keep: Path | No
     )
 
 
-def _painted(config: GeneratorConfig, people: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-    """Identities with their portraits, as files of the cache. What this machine's cache holds is not painted again."""
+def _painted(config: GeneratorConfig, people: Sequence[int]) -> Iterator[tuple[int, list[bytes]]]:
+    """Identities with what was painted of them, as files of the cache. What this machine's cache holds is not painted
+    again."""
     with _the_gpu():
         generate.with_portraits(config, people)
     for index in people:
-        yield index, _file(config, index).read_bytes()
+        yield index, [path.read_bytes() for path in _files(config, index)]
 
 
-def _drawn(config: GeneratorConfig, keep: Path | None, element: tuple[int, bytes | None]) -> finished.Frames:
-    index, portrait = element
-    if portrait is not None:
-        array_file.copy(_file(config, index), portrait)
+def _drawn(config: GeneratorConfig, keep: Path | None, element: tuple[int, list[bytes] | None]) -> finished.Frames:
+    index, painted = element
+    if painted is not None:
+        for path, contents in zip(_files(config, index), painted, strict=True):
+            array_file.copy(path, contents)
     return generate.generate_apart(config, index, keep)
 
 
-def _file(config: GeneratorConfig, index: int) -> Path:
-    """Where the portrait of an identity is in this machine's cache."""
-    return cache.path(studio.shaping(identity(config.dataset_seed, index), config.face_model, config.diffusion))
+def _files(config: GeneratorConfig, index: int) -> list[Path]:
+    """Where the portrait of an identity, and its backdrops where there are any, are in this machine's cache."""
+    person, diffusion = identity(config.dataset_seed, index), config.diffusion
+    files = [cache.path(studio.shaping(person, config.face_model, diffusion))]
+    if diffusion.backdrop is not None:
+        shaping = album.shaping(person, config.face_model, config.image_size, config.texture_size, diffusion)
+        files.append(album.path(shaping))
+    return files
 
 
 @contextlib.contextmanager

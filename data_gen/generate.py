@@ -19,15 +19,18 @@ import types
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import tqdm
 
 from data_gen import camera as cameras
 from data_gen import face_models, finished, lens, plan, record, rig, rooms
-from data_gen.diffusion import painter
+from data_gen.diffusion import album, backdrop, painter, scenery, studio
+from data_gen.diffusion.album import Backdrop
+from data_gen.diffusion.backdrop import Shot
 from data_gen.face_models import FaceModel
 from data_gen.generator_config import GeneratorConfig
 from data_gen.heatmap import displacement, visible_landmarks
-from data_gen.render import Renderer
+from data_gen.render import Pose, Renderer, over
 from data_gen.scene import Identity, Scene, identity, stream, unpack_seed
 from data_gen.textures import Texture, paint, wrinkle_depths
 
@@ -36,6 +39,7 @@ _DIED = (
     "Set PAINJAX_WORKERS to a smaller number and run the same command again."
 )
 TRIES = 3  # of an identity whose process dies
+SHOTS_IN_MEMORY = 48  # of 1024 pixels, half a GB
 _STARTING = threading.Lock()  # two threads must not take turns with the main module
 _IDLE: list[concurrent.futures.ProcessPoolExecutor] = []  # of one process each, so that one that dies takes none along
 
@@ -117,24 +121,41 @@ def _places() -> threading.Semaphore:
 
 
 def with_portraits(config: GeneratorConfig, identities: Sequence[int]) -> GeneratorConfig:
-    """Paints the portraits that are missing, in one process that then gives its GPU memory back: the settings with
-    their models pinned. Nothing is to be done where no diffusion model paints."""
+    """Paints the portraits and backdrops that are missing, in one process that then gives its GPU memory back: the
+    settings with their models pinned. Nothing is to be done where no diffusion model paints."""
     if config.diffusion is None:
         return config
     context = multiprocessing.get_context("spawn")
-    people = [identity(config.dataset_seed, index) for index in identities]
     with concurrent.futures.ProcessPoolExecutor(1, context, _watch_parent) as pool:
         try:
             with _STARTING, _no_main_module():
-                painting = pool.submit(painter.prepare, people, config.face_model, config.diffusion)
-            diffusion, report = painting.result()
+                painting = pool.submit(_paint_missing, config, identities)
+            config, report, surroundings = painting.result()
         except concurrent.futures.process.BrokenProcessPool as error:
             raise RuntimeError(
-                "The process that paints portraits died, most often for want of memory: choose a smaller "
-                "diffusion.batch or model. The same command goes on with the portraits that are finished."
+                "The process that paints with diffusion models died, most often for want of memory: choose a smaller "
+                "diffusion.batch or model. The same command goes on with the pictures that are finished."
             ) from error
     logging.log(logging.WARNING if report.procedural else logging.INFO, "%s", report)
-    return dataclasses.replace(config, diffusion=diffusion)
+    if config.diffusion.backdrop is not None:
+        logging.log(logging.WARNING if surroundings.rendered else logging.INFO, "%s", surroundings)
+    return config
+
+
+def _paint_missing(
+    config: GeneratorConfig, identities: Sequence[int]
+) -> tuple[GeneratorConfig, studio.Report, scenery.Report]:
+    """Paints what the cache lacks, first all portraits, for backdrops want another model: the settings with their
+    models pinned, and what came of both."""
+    people = [identity(config.dataset_seed, index) for index in identities]
+    diffusion, report = painter.prepare(people, config.face_model, config.diffusion)
+    config, surroundings = dataclasses.replace(config, diffusion=diffusion), scenery.Report()
+    if diffusion.backdrop is not None:
+        model = face_models.load(config.face_model)
+        for person in tqdm.tqdm(people, unit="person", desc="painting backdrops"):
+            seeds = plan.example_seeds(config.dataset_seed, person.id, config.plan)
+            _backdrops(config, person, model, None, _needed(config, seeds)[2], surroundings)
+    return config, report, surroundings
 
 
 @contextlib.contextmanager
@@ -221,49 +242,57 @@ def takes(config: GeneratorConfig, scenes: Sequence[Scene]) -> list[tuple[Scene,
         raise ValueError(f"scenes are of {len(people)} people; expected those of one.")
     (person,) = people
     model, renderer = _stage(config.face_model, config.image_size)
-    _look(config, person, model, renderer)
-    return list(_takes(config, person, model, renderer, scenes, set(scenes)))
+    return list(_takes(config, person, model, renderer, _look(config, person, model), scenes, set(scenes)))
 
 
 def _examples(config: GeneratorConfig, index: int, seeds: list[int]) -> list[tuple[str, dict]]:
     """[(key, example)] of some frames of one identity, and of no others of it than they need."""
     model, renderer = _stage(config.face_model, config.image_size)
     person = identity(config.dataset_seed, index)
-    origin = _look(config, person, model, renderer).origin
-    scenes = [plan.scene(seed, config.neutral_variation) for seed in seeds]
-    references = [plan.scene(plan.reference_seed(seed)) for seed in seeds]  # still, whatever neutral frames do
-    needed = sorted({*scenes, *references}, key=lambda s: (s.seed, s.others))  # one expression after the other
-    takes = dict(_takes(config, person, model, renderer, needed, set(scenes)))
+    look = _look(config, person, model)
+    scenes, references, needed = _needed(config, seeds)
+    takes = dict(_takes(config, person, model, renderer, look, needed, set(scenes)))
     examples = []
     for s, reference in zip(scenes, references, strict=True):
         _, _, expression, frame = unpack_seed(s.seed)
         key = f"{index:06d}_{expression:03d}_{frame:03d}"
-        examples.append((key, record.example(s, neutral_image=takes[reference]["image"], portrait=origin, **takes[s])))
+        take, neutral = dict(takes[s]), takes[reference]
+        if "backdrop" in take:
+            take["backdrop"] |= {"neutral_painted": neutral["backdrop"]["painted"]}
+        examples.append((key, record.example(s, neutral_image=neutral["image"], portrait=look.origin, **take)))
     return examples
 
 
-def _look(config: GeneratorConfig, person: Identity, model: FaceModel, renderer: Renderer) -> Texture:
-    """Gives the renderer the texture of a person."""
-    texture = paint(config.texture_backend, person, model, config.texture_size, config.diffusion)
-    renderer.set_texture(texture, model.neutral(person))
-    return texture
+def _needed(config: GeneratorConfig, seeds: Sequence[int]) -> tuple[list[Scene], list[Scene], list[Scene]]:
+    """The scenes of examples, their neutral references, and each of all these once, in order of drawing."""
+    scenes = [plan.scene(seed, config.neutral_variation) for seed in seeds]
+    references = [plan.scene(plan.reference_seed(seed)) for seed in seeds]  # still, whatever neutral frames do
+    needed = sorted({*scenes, *references}, key=lambda s: (s.seed, s.others))  # one expression after the other
+    return scenes, references, needed
 
 
-def _takes(
-    config: GeneratorConfig,
-    person: Identity,
-    model: FaceModel,
-    renderer: Renderer,
-    scenes: Sequence[Scene],
-    labelled: Container[Scene],
-) -> Iterator[tuple[Scene, dict]]:
-    """Scenes of a person with what their pixels say: pictures encoded, landmarks in pixels.
+def _look(config: GeneratorConfig, person: Identity, model: FaceModel) -> Texture:
+    return paint(config.texture_backend, person, model, config.texture_size, config.diffusion)
 
-    Those not among `labelled` are neutral references: of them the picture alone.
-    """
-    landmarks, size = model.topology.landmarks, config.image_size
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Drawn:
+    """A scene; `picture` (S, S, 3) uint8 of it before the lens, and the head's `coverage` (S, S) uint8 of its pixels;
+    and what it is a picture of: `face` (V, 3) mm, its `heat` (V,) 0..1, and the camera."""
+
+    scene: Scene
+    picture: np.ndarray
+    coverage: np.ndarray
+    camera: cameras.Camera
+    face: np.ndarray
+    pose: Pose
+    heat: np.ndarray
+
+
+def _drawn(person: Identity, model: FaceModel, renderer: Renderer, scenes: Sequence[Scene]) -> Iterator[_Drawn]:
+    """Scenes of a person whose texture the renderer has, those of one expression one after the other."""
+    landmarks, size = model.topology.landmarks, renderer.size
     neutral = model.neutral(person)  # [V, 3]
-    frontal = cameras.aim(cameras.FRONTAL, neutral[landmarks], size)
     panorama = functools.cache(functools.partial(rooms.panorama, person.seed))
     behind = functools.cache(lambda room, view: rooms.behind(panorama(room), view, size))
     for (aus, asymmetry, others), views in itertools.groupby(scenes, lambda s: (s.aus, s.asymmetry, s.others)):
@@ -271,25 +300,94 @@ def _takes(
         face = model.deform(person, rig.shape_weights(aus, asymmetry, dict(others))) if others else pain
         folds = wrinkle_depths(model, aus, asymmetry, dict(others))  # [V, 2]
         heat = displacement(neutral, pain, model.topology)  # [V]
-        pose, heatmap_frontal = renderer.pose(face, folds), None
+        pose = renderer.pose(face, folds)
         for s in views:
             camera = cameras.aim(s.view, neutral[landmarks], size)
-            picture = renderer.color(pose, camera, s.light, behind(s.room, s.view))
-            picture = lens.develop(picture, s.lens, stream(s.seed, "noise"))
-            take = {"image": record.jpeg(picture, s.lens.jpeg_quality)}
-            if s in labelled:
-                heatmap_frontal = heatmap_frontal or record.png(renderer.field(pose, heat, frontal).values)
-                field = renderer.field(pose, heat, camera)
-                xy, visible = visible_landmarks(face[landmarks], camera, field.depth)
-                take |= {
-                    "heatmap": record.png(field.values),
-                    "heatmap_frontal": heatmap_frontal,
-                    "mask": record.png(field.mask),
-                    "landmarks": xy,
-                    "landmarks_visible": visible,
-                    "distance_mm": cameras.distance(s.view, neutral[landmarks]),
-                }
-            yield s, take
+            head = renderer.color(pose, camera, s.light, None)
+            yield _Drawn(s, over(head, behind(s.room, s.view)), head[..., 3], camera, face, pose, heat)
+
+
+def _takes(
+    config: GeneratorConfig,
+    person: Identity,
+    model: FaceModel,
+    renderer: Renderer,
+    look: Texture,
+    scenes: Sequence[Scene],
+    labelled: Container[Scene],
+) -> Iterator[tuple[Scene, dict]]:
+    """Scenes of a person with what their pixels say: pictures encoded, landmarks in pixels.
+
+    Those not among `labelled` are neutral references: of them the picture alone, and what was painted around it.
+    """
+    landmarks, neutral = model.topology.landmarks, model.neutral(person)  # [V, 3]
+    frontal, posed, heatmap_frontal = cameras.aim(cameras.FRONTAL, neutral[landmarks], renderer.size), None, None
+    backdrops = _backdrops(config, person, model, look, scenes, scenery.Report())
+    bare = backdrop.face_vertices(look, len(neutral))
+    renderer.set_texture(look, neutral)
+    for drawn in _drawn(person, model, renderer, scenes):
+        s, take = drawn.scene, {}
+        if s in backdrops:
+            face = backdrop.kept(renderer.field(drawn.pose, bare, drawn.camera), drawn.coverage)
+            picture, take["backdrop"] = painter.surround(drawn.picture, face, s, backdrops[s], config.diffusion)
+        else:
+            picture = lens.develop(drawn.picture, s.lens, stream(s.seed, "noise"))
+        take["image"] = record.jpeg(picture, s.lens.jpeg_quality)
+        if s in labelled:
+            if drawn.pose is not posed:
+                posed = drawn.pose
+                heatmap_frontal = record.png(renderer.field(posed, drawn.heat, frontal).values)
+            field = renderer.field(posed, drawn.heat, drawn.camera)
+            xy, visible = visible_landmarks(drawn.face[landmarks], drawn.camera, field.depth)
+            take |= {
+                "heatmap": record.png(field.values),
+                "heatmap_frontal": heatmap_frontal,
+                "mask": record.png(field.mask),
+                "landmarks": xy,
+                "landmarks_visible": visible,
+                "distance_mm": cameras.distance(s.view, neutral[landmarks]),
+            }
+        yield s, take
+
+
+def _backdrops(
+    config: GeneratorConfig,
+    person: Identity,
+    model: FaceModel,
+    look: Texture | None,
+    scenes: Sequence[Scene],
+    report: scenery.Report,
+) -> dict[Scene, Backdrop]:
+    """What a model painted around the faces of scenes of a person; those that no album has are painted now, and
+    `report` counts them. {} where no backdrops are asked for. The texture `look` is painted where it is None."""
+    if config.diffusion is None or config.diffusion.backdrop is None:
+        return {}
+    diffusion, neutral = painter.pinned(config.diffusion), model.neutral(person)
+    shaping = album.shaping(person, model.name, config.image_size, config.texture_size, diffusion)
+    book = album.load(shaping, neutral[model.topology.landmarks].astype(np.float32))
+    missing = [s for s in scenes if album.name(s) not in book.frames]
+    given_up = sum(book.frames[album.name(s)].painting is None for s in scenes if s not in missing)
+    report.found += len(scenes) - len(missing) - given_up
+    report.rendered += given_up
+    if missing:
+        look = look or _look(config, person, model)
+        _, renderer = _stage(config.face_model, diffusion.backdrop.size)
+        renderer.set_texture(look, neutral)
+        bare = backdrop.face_vertices(look, len(neutral))
+        shots = ((d.scene, _shot(d, bare, model, renderer)) for d in _drawn(person, model, renderer, missing))
+        while some := list(itertools.islice(shots, SHOTS_IN_MEMORY)):
+            painted, book.about = scenery.paint([shot for _, shot in some], person, config.image_size, diffusion)
+            for (s, _), done in zip(some, painted, strict=True):
+                book.frames[album.name(s)] = done
+                report.count(done)
+        book.save()
+    return {s: book.frames[album.name(s)] for s in scenes}
+
+
+def _shot(drawn: _Drawn, bare: np.ndarray, model: FaceModel, renderer: Renderer) -> Shot:
+    field = renderer.field(drawn.pose, bare, drawn.camera)
+    xy, visible = visible_landmarks(drawn.face[model.topology.landmarks], drawn.camera, field.depth)
+    return Shot(drawn.picture, backdrop.kept(field, drawn.coverage), field.depth, drawn.camera.fov, xy[visible])
 
 
 @functools.cache

@@ -17,7 +17,14 @@ PNG_LEVEL = 3  # of 9: half the time of the default 6, 12 % more bytes
 # procedural one; `seed` is that of the last try.
 PORTRAIT = {
     "painted": np.bool_, "prompt": str, "negative_prompt": str, "model": str, "revision": str, "controlnet": str,
-    "controlnet_revision": str, "scheduler": str, "steps": np.int32, "seed": np.uint64, "tries": np.int32,
+    "controlnet_revision": str, "more_controls": str, "scheduler": str, "steps": np.int32, "seed": np.uint64,
+    "tries": np.int32, "faults": str,
+}  # fmt: skip
+# What is recorded of the backdrop, beside the plane `kept`; `painted` is false where no painting was accepted and hair,
+# clothes and room are the rendered ones, `neutral_painted` the same of the neutral reference.
+BACKDROP = {
+    "painted": np.bool_, "neutral_painted": np.bool_, "prompt": str, "negative_prompt": str, "model": str,
+    "revision": str, "steps": np.int32, "strength": np.float32, "seed": np.uint64, "tries": np.int32, "faults": str,
 }  # fmt: skip
 GENERATOR_VERSION = "2.0.0"  # raise it whenever the same seed would give another example
 
@@ -48,12 +55,14 @@ def example(
     landmarks_visible: np.ndarray,
     distance_mm: float,
     portrait: Mapping[str, Any] | None = None,
+    backdrop: Mapping[str, Any] | None = None,
 ) -> dict:
     """One example of `tfds_builders/pain3d`: every field of the data contract, pictures as encoded bytes.
 
     `landmarks` is (68, 2) float32 pixel xy, `landmarks_visible` (68,) bool, `distance_mm` how far the camera stands;
-    `portrait` how a diffusion texture was made (`PORTRAIT`); the other labels come from the scene. Clips alone have the
-    field `clip`, and diffusion textures alone the field `portrait`.
+    `portrait` how a diffusion texture was made (`PORTRAIT`), `backdrop` how what is around the face (`BACKDROP` and the
+    plane `kept`); the other labels come from the scene. Clips alone have the field `clip`, diffusion textures alone the
+    field `portrait`, and painted backdrops alone the field `backdrop`.
     """
     aus, others = np.asarray(scene.aus, np.float32), dict(scene.others)
     person, view, light, room, lens = scene.identity, scene.view, scene.light, scene.room, scene.lens
@@ -90,6 +99,8 @@ def example(
         fields["clip"] = {"id": scene.clip.id, "frame": scene.clip.frame, "time_s": np.float32(scene.clip.time)}
     if portrait is not None:
         fields["portrait"] = dict(portrait)
+    if backdrop is not None:
+        fields["backdrop"] = dict(backdrop)
     return fields
 
 

@@ -198,7 +198,7 @@ class Renderer:
         face: Pose | np.ndarray,
         camera: Camera,
         light: Light,
-        background: np.ndarray,
+        background: np.ndarray | None,
         wrinkles: np.ndarray | None = None,
     ) -> np.ndarray:
         """A picture.
@@ -207,7 +207,7 @@ class Renderer:
           face: what `pose` returned, or (V, 3) vertices in mm for a single picture.
           camera: of this renderer's size.
           light: of the scene.
-          background: (S, S, 3) uint8, behind the head.
+          background: (S, S, 3) uint8, behind the head; None: what `over` puts before one is returned.
           wrinkles: as in `pose`, where `face` is no pose.
 
         Returns:
@@ -255,9 +255,7 @@ class Renderer:
         gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, self._resolved)
         pixels = np.empty((self.size, self.size, 4), np.uint8)
         gl.glReadPixels(*area, gl.GL_RGBA, gl.GL_UNSIGNED_BYTE, pixels)
-        pixels = pixels[::-1].astype(np.uint16)  # [S, S, 4], colour already weighted by coverage
-        behind = (background.astype(np.uint16) * (255 - pixels[..., 3:]) + 127) // 255
-        return np.minimum(pixels[..., :3] + behind, 255).astype(np.uint8)
+        return pixels[::-1] if background is None else over(pixels[::-1], background)
 
     @egl.explained
     def field(self, face: Pose | np.ndarray, values: np.ndarray, camera: Camera) -> Field:
@@ -375,6 +373,14 @@ class Renderer:
         self._draw(self._field_array, self._field_program, np.diag([1.0, 1.0, -1.0, 1.0]), size)
         z, drawn = np.moveaxis(self._read_field(size), -1, 0)
         return np.where(drawn > 0, z, np.float32(-2.0))
+
+
+def over(head: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """(S, S, 3) uint8: a head, (S, S, 4) uint8 colour already weighted by coverage, and coverage, before a background
+    (S, S, 3) uint8."""
+    pixels = head.astype(np.uint16)
+    behind = (background.astype(np.uint16) * (255 - pixels[..., 3:]) + 127) // 255
+    return np.minimum(pixels[..., :3] + behind, 255).astype(np.uint8)
 
 
 def _group(material: str) -> int:

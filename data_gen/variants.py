@@ -3,7 +3,7 @@
 import dataclasses
 import os
 
-from data_gen.diffusion.config import DiffusionConfig
+from data_gen.diffusion.config import DiffusionConfig, InpaintConfig
 from data_gen.generator_config import GeneratorConfig
 from data_gen.plan import frames_per_identity
 
@@ -45,12 +45,14 @@ SIZES = {
 }
 FACE_MODEL_SUFFIXES = {"procedural": "", "ict": "_ict", "flame": "_flame"}
 
-# With the suffix `_diffusion`; other models, ids on the hub or folders, are named by environment variables.
+# With the suffixes `_diffusion` and `_backdrop`, which is with backdrops too; other models, ids on the hub or folders,
+# are named by environment variables.
 DIFFUSION_SIZES = ("tiny", "quick", "full", "full_512")
 DIFFUSION = DiffusionConfig(
     model=os.environ.get("PAINJAX_DIFFUSION_MODEL") or "stable-diffusion-v1-5/stable-diffusion-v1-5",
     controlnet=os.environ.get("PAINJAX_DIFFUSION_CONTROLNET") or "lllyasviel/control_v11f1p_sd15_depth",
 )
+BACKDROP = InpaintConfig(model=os.environ.get("PAINJAX_DIFFUSION_INPAINT") or None)
 
 
 def _variant(face_model: str, size: Size) -> Variant:
@@ -60,8 +62,8 @@ def _variant(face_model: str, size: Size) -> Variant:
     return Variant(size.identities, generator)
 
 
-def _painted(variant: Variant) -> Variant:
-    generator = dataclasses.replace(variant.generator, texture_backend="diffusion", diffusion=DIFFUSION)
+def _painted(variant: Variant, diffusion: DiffusionConfig) -> Variant:
+    generator = dataclasses.replace(variant.generator, texture_backend="diffusion", diffusion=diffusion)
     return dataclasses.replace(variant, generator=generator)
 
 
@@ -71,7 +73,8 @@ VARIANTS = {
     for name, size in SIZES.items()
 }
 VARIANTS |= {
-    f"{name}{suffix}_diffusion": _painted(VARIANTS[name + suffix])
+    f"{name}{suffix}_{painted}": _painted(VARIANTS[name + suffix], dataclasses.replace(DIFFUSION, backdrop=backdrop))
+    for painted, backdrop in (("diffusion", None), ("backdrop", BACKDROP))
     for suffix in FACE_MODEL_SUFFIXES.values()
     for name in DIFFUSION_SIZES
 }

@@ -52,7 +52,8 @@ def record(person: Identity, face_model: str, prompt: Prompt, config: DiffusionC
     The geometry stands in it by its coefficients: vertices differ in their last bits from machine to machine.
     """
     shaping = dataclasses.asdict(config)
-    del shaping["batch"], shaping["style"], shaping["avoid"]  # the first shapes nothing, the others are in the prompt
+    # the first two shape nothing of it, the others are in the prompt
+    del shaping["batch"], shaping["backdrop"], shaping["style"], shaping["avoid"]
     return {
         "identity": dataclasses.asdict(person),
         "face_model": face_model,

@@ -2,18 +2,21 @@
 
 import dataclasses
 import functools
+import io
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
 
-from data_gen import face_models
-from data_gen.diffusion import cache, sources, studio
+from data_gen import face_models, lens, record
+from data_gen.diffusion import backdrop, cache, prompts, sources, studio
+from data_gen.diffusion.album import Backdrop
 from data_gen.diffusion.canvas import canvas
 from data_gen.diffusion.config import DiffusionConfig
 from data_gen.diffusion.projection import project
 from data_gen.diffusion.studio import Report
 from data_gen.face_models import FaceModel
-from data_gen.scene import Identity
+from data_gen.scene import Identity, Scene, stream
 from data_gen.textures import Texture, procedural
 
 
@@ -26,7 +29,7 @@ def prepare(people: Sequence[Identity], face_model: str, config: DiffusionConfig
 
 def paint(person: Identity, face_model: FaceModel, size: int, config: DiffusionConfig) -> Texture:
     """The texture of a person; where their portrait is not in the cache, it is painted first."""
-    config = _pinned(config)
+    config = pinned(config)
     shaping = studio.shaping(person, face_model.name, config)
     neutral = face_model.neutral(person)
     marks = neutral[face_model.topology.landmarks]
@@ -44,13 +47,13 @@ def paint(person: Identity, face_model: FaceModel, size: int, config: DiffusionC
 
 
 @functools.lru_cache
-def _pinned(config: DiffusionConfig) -> DiffusionConfig:
+def pinned(config: DiffusionConfig) -> DiffusionConfig:
     """Once in a process: reading gigabytes for each person would take longer than drawing them."""
     return sources.pinned(config)
 
 
 def _origin(entry: cache.Entry, config: DiffusionConfig, painted: bool) -> dict[str, object]:
-    """What each frame records of its portrait: the fields of `record.DIFFUSION`."""
+    """What each frame records of its portrait: the fields of `record.PORTRAIT`."""
     told = entry.record
     return {
         "painted": painted,
@@ -62,6 +65,44 @@ def _origin(entry: cache.Entry, config: DiffusionConfig, painted: bool) -> dict[
         "controlnet_revision": config.controlnet_revision,
         "scheduler": config.scheduler,
         "steps": np.int32(config.steps),
+        "more_controls": ", ".join(f"{each.kind}: {each.model} {each.revision}" for each in config.more_controls),
         "seed": np.uint64(told["seed"]),
         "tries": np.int32(told["tries"]),
+        "faults": "; ".join(told["faults"]),
+    }
+
+
+def surround(
+    picture: np.ndarray, face: np.ndarray, scene: Scene, done: Backdrop, config: DiffusionConfig
+) -> tuple[np.ndarray, dict[str, object]]:
+    """A frame through its lens, with what was painted around its face, and what it records of that.
+
+    Args:
+      picture: (S, S, 3) uint8 as rendered.
+      face: (S, S) bool, `backdrop.kept`.
+      done: what was painted; without a painting the frame stays as rendered.
+
+    Returns:
+      (S, S, 3) uint8, and the fields of `record.BACKDROP` but that of the neutral reference.
+    """
+    config, painted = pinned(config), done.painting is not None
+    settings, model = config.backdrop, config.backdrop if config.backdrop.model else config
+    if painted:
+        painting = np.asarray(Image.open(io.BytesIO(done.painting)))
+        developed = backdrop.develop(picture, painting, face, scene.lens, scene.seed)
+    else:
+        developed = lens.develop(picture, scene.lens, stream(scene.seed, "noise"))
+    prompt = prompts.backdrop(scene.identity, settings)
+    return developed, {
+        "painted": painted,
+        "kept": record.png(face | np.bool_(not painted)),
+        "prompt": prompt.text,
+        "negative_prompt": prompt.negative,
+        "model": model.model,
+        "revision": model.revision,
+        "steps": np.int32(settings.steps),
+        "strength": np.float32(settings.strength),
+        "seed": np.uint64(done.seed),
+        "tries": np.int32(done.tries),
+        "faults": "; ".join(done.faults),
     }

@@ -1,24 +1,36 @@
 """Pipelines: the one file that imports torch and diffusers."""
 
 import dataclasses
-import functools
 import logging
 from collections.abc import Sequence
 
 import numpy as np
 
 from data_gen.diffusion import sources
-from data_gen.diffusion.config import DiffusionConfig
+from data_gen.diffusion.config import DiffusionConfig, InpaintConfig
 
-# What `model_index.json` calls a pipeline whose parts paint with a ControlNet -> the class that does.
-CLASSES = {
-    "StableDiffusionPipeline": "StableDiffusionControlNetPipeline",
-    "StableDiffusionImg2ImgPipeline": "StableDiffusionControlNetPipeline",
-    "StableDiffusionControlNetPipeline": "StableDiffusionControlNetPipeline",
-    "StableDiffusionXLPipeline": "StableDiffusionXLControlNetPipeline",
-    "StableDiffusionXLImg2ImgPipeline": "StableDiffusionXLControlNetPipeline",
-    "StableDiffusionXLControlNetPipeline": "StableDiffusionXLControlNetPipeline",
+# What `model_index.json` calls a pipeline -> the family of pipelines that its parts can be put into.
+FAMILIES = {
+    "StableDiffusionPipeline": "StableDiffusion",
+    "StableDiffusionImg2ImgPipeline": "StableDiffusion",
+    "StableDiffusionInpaintPipeline": "StableDiffusion",
+    "StableDiffusionControlNetPipeline": "StableDiffusion",
+    "StableDiffusionControlNetInpaintPipeline": "StableDiffusion",
+    "StableDiffusionXLPipeline": "StableDiffusionXL",
+    "StableDiffusionXLImg2ImgPipeline": "StableDiffusionXL",
+    "StableDiffusionXLInpaintPipeline": "StableDiffusionXL",
+    "StableDiffusionXLControlNetPipeline": "StableDiffusionXL",
+    "StableDiffusionXLControlNetInpaintPipeline": "StableDiffusionXL",
 }
+PLAIN, INPAINTING = 4, 9  # channels that the UNet reads: latents; latents, mask, and what is not to be painted
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Start:
+    """(S, S, 3) uint8, a picture of which a part is to be painted: where `missing` (S, S) bool is true."""
+
+    picture: np.ndarray
+    missing: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +44,10 @@ class Painting:
 class Painter:
     """A loaded pipeline. `about` says in words which, for the record."""
 
-    def __init__(self, pipeline, config: DiffusionConfig, about: dict[str, str]):
+    def __init__(self, pipeline, config: DiffusionConfig, settings: DiffusionConfig | InpaintConfig, about: dict):
         self.about = about
-        self._pipeline, self._config, self._batch = pipeline, config, config.batch
+        self._pipeline, self._settings, self._batch = pipeline, settings, settings.batch
+        self._scales = [settings.control, *(control.scale for control in config.more_controls)]
 
     def check_lengths(self, prompts: Sequence[str]) -> None:
         """Refuses prompts of which the text encoder would not see the end.
@@ -48,16 +61,22 @@ class Painter:
                 length, most = len(tokenizer(text).input_ids), tokenizer.model_max_length
                 if length > most:
                     raise ValueError(
-                        f"A prompt has {length} tokens, and {self._config.model} reads {most}. Shorten "
-                        f"diffusion.style or diffusion.avoid. The prompt: {text!r}"
+                        f"A prompt has {length} tokens, and {self.about['model']} reads {most}. Shorten diffusion's "
+                        f"style or avoid. The prompt: {text!r}"
                     )
 
     def paint(
-        self, controls: Sequence[np.ndarray], texts: Sequence[str], negatives: Sequence[str], seeds: Sequence[int]
+        self,
+        controls: Sequence[Sequence[np.ndarray]],
+        texts: Sequence[str],
+        negatives: Sequence[str],
+        seeds: Sequence[int],
+        starts: Sequence[Start] | None = None,
     ) -> list[Painting]:
-        """Portraits by depth pictures (S, S) uint8, prompts and seeds, one each; each has its own random stream.
+        """Pictures by what `conditions` drew for each ControlNet, prompts and seeds, one each; each has its own random
+        stream. A pipeline that inpaints also wants what is to be painted around.
 
-        Batches always have the same size, so that a portrait is the same bit for bit whatever it is painted beside;
+        Batches always have the same size, so that a picture is the same bit for bit whatever it is painted beside;
         another size may round otherwise.
 
         Raises:
@@ -68,52 +87,92 @@ class Painter:
         done: list[Painting] = []
         while len(done) < len(seeds):
             rows = slice(len(done), len(done) + self._batch)
+            begun = None if starts is None else starts[rows]
             try:
-                done += self._painted(controls[rows], texts[rows], negatives[rows], seeds[rows])
+                done += self._painted(controls[rows], texts[rows], negatives[rows], seeds[rows], begun)
             except torch.OutOfMemoryError as error:
                 if self._batch == 1:
                     raise RuntimeError(
-                        f"A single portrait of {self._config.size} pixels does not fit into the GPU's memory. Choose "
+                        f"A single picture of {self._settings.size} pixels does not fit into the GPU's memory. Choose "
                         "a smaller diffusion.size or model, or a half precision."
                     ) from error
                 self._batch = self._batch // 2
                 torch.cuda.empty_cache()
-                logging.warning("Out of GPU memory: from here on %d portraits at a time.", self._batch)
+                logging.warning("Out of GPU memory: from here on %d pictures at a time.", self._batch)
         return done
 
     def _painted(
-        self, controls: Sequence[np.ndarray], texts: Sequence[str], negatives: Sequence[str], seeds: Sequence[int]
+        self,
+        controls: Sequence[Sequence[np.ndarray]],
+        texts: Sequence[str],
+        negatives: Sequence[str],
+        seeds: Sequence[int],
+        starts: Sequence[Start] | None,
     ) -> list[Painting]:
         import torch
-        from PIL import Image
 
-        config, filled = self._config, [min(i, len(seeds) - 1) for i in range(self._batch)]
+        settings, filled = self._settings, [min(i, len(seeds) - 1) for i in range(self._batch)]
+        # one tensor for each ControlNet: of several, most pipelines take no lists of pictures
+        conditions = [torch.stack([_tensor(controls[i][net]) for i in filled]) for net in range(len(self._scales))]
+        scales = [float(scale) for scale in self._scales]
+        if len(scales) == 1:
+            (conditions,), (scales,) = conditions, scales
+        if starts is None:
+            asked = {"image": conditions}
+        else:
+            asked = {
+                "image": torch.stack([_tensor(starts[i].picture) for i in filled]),
+                "mask_image": torch.stack([self._mask(starts[i].missing) for i in filled]),
+                "control_image": conditions,
+                "strength": float(settings.strength),
+            }
         result = self._pipeline(
             [texts[i] for i in filled],
-            image=[Image.fromarray(controls[i]).convert("RGB") for i in filled],
             negative_prompt=[negatives[i] for i in filled],
-            width=config.size,
-            height=config.size,
-            num_inference_steps=config.steps,
-            guidance_scale=config.guidance,
-            controlnet_conditioning_scale=config.control,
+            width=settings.size,
+            height=settings.size,
+            num_inference_steps=settings.steps,
+            guidance_scale=settings.guidance,
+            controlnet_conditioning_scale=scales,
             # on the CPU whatever the device, so that a seed means the same noise everywhere
             generator=[torch.Generator("cpu").manual_seed(seeds[i]) for i in filled],
             output_type="np",
+            **asked,
         )
         blanked = getattr(result, "nsfw_content_detected", None) or [False] * len(filled)
         return [_checked(picture, blank) for picture, blank in zip(result.images, blanked, strict=True)][: len(seeds)]
 
+    def _mask(self, missing: np.ndarray):
+        """(1, S, S) of 0 and 1. Latents are coarse: one that holds any missing pixel is painted as a whole."""
+        import torch
 
-@functools.lru_cache(maxsize=1)
-def load(config: DiffusionConfig) -> Painter:
-    """Loads the models of pinned settings (`sources.pinned`) to the GPU, where there is one; once in a process.
+        cell = self._pipeline.vae_scale_factor
+        cells = missing.reshape(len(missing) // cell, cell, -1, cell).any((1, 3))
+        return torch.from_numpy(np.kron(cells, np.ones((cell, cell))).astype(np.float32))[None]
+
+
+def load(config: DiffusionConfig, inpaint: InpaintConfig | None = None) -> Painter:
+    """Loads the models of pinned settings (`sources.pinned`) to the GPU, where there is one. The last ones stay loaded.
+
+    Args:
+      inpaint: settings of this `config` that say how to paint around something; None: portraits are to be painted.
 
     Raises:
       ModuleNotFoundError: if torch or diffusers is not installed; the message has the pip command.
       ValueError: if a model is of another kind than expected, or the scheduler is none.
       FileNotFoundError: if files are missing; without network, from the hub's cache.
     """
+    asked = config, inpaint
+    if asked not in _loaded:
+        _loaded.clear()  # first, for a GPU may not hold two
+        _loaded[asked] = _load(config, inpaint)
+    return _loaded[asked]
+
+
+_loaded: dict[tuple[DiffusionConfig, InpaintConfig | None], Painter] = {}
+
+
+def _load(config: DiffusionConfig, inpaint: InpaintConfig | None) -> Painter:
     try:
         import diffusers
         import torch
@@ -126,44 +185,50 @@ def load(config: DiffusionConfig) -> Painter:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     precision = config.precision if device == "cuda" else "float32"
     dtype = getattr(torch, precision)
+    model = config if inpaint is None or inpaint.model is None else inpaint  # whose pipeline it is
+    nets = ((config.controlnet, config.controlnet_revision, "depth"),)
+    nets += tuple((control.model, control.revision, control.kind) for control in config.more_controls)
     try:
-        index = diffusers.DiffusionPipeline.load_config(config.model, **_at(config.model, config.revision))
-        kind = CLASSES.get(index["_class_name"])
-        if kind is None:
+        index = diffusers.DiffusionPipeline.load_config(model.model, **_at(model.model, model.revision))
+        family = FAMILIES.get(index["_class_name"])
+        if family is None:
             raise ValueError(
-                f"{config.model} is a {index['_class_name']}; expected a Stable Diffusion 1.5- or SDXL-class pipeline: "
-                f"{', '.join(CLASSES)}."
+                f"{model.model} is a {index['_class_name']}; expected a Stable Diffusion 1.5- or SDXL-class pipeline: "
+                f"{', '.join(FAMILIES)}."
             )
-        network = diffusers.ControlNetModel.load_config(
-            config.controlnet, **_at(config.controlnet, config.controlnet_revision)
-        )
-        if network["_class_name"] != "ControlNetModel":
-            raise ValueError(
-                f"{config.controlnet} is a {network['_class_name']}; expected a ControlNetModel for depth."
-            )
-        controlnet = diffusers.ControlNetModel.from_pretrained(
-            config.controlnet, dtype=dtype, **_at(config.controlnet, config.controlnet_revision)
-        )
+        kind = f"{family}ControlNet{'Inpaint' if inpaint else ''}Pipeline"
+        controlnets = [_controlnet(diffusers, *net, dtype) for net in nets]
         pipeline = getattr(diffusers, kind).from_pretrained(
-            config.model,
-            controlnet=controlnet,
+            model.model,
+            controlnet=controlnets if len(controlnets) > 1 else controlnets[0],
             dtype=dtype,
-            variant=config.variant,
-            **_at(config.model, config.revision),
+            variant=model.variant,
+            **_at(model.model, model.revision),
         )
     except OSError as error:  # what diffusers raises for whatever file is missing or damaged
+        names = ", ".join([model.model, *(name for name, _, _ in nets)])
         raise FileNotFoundError(
-            f"{config.model} with {config.controlnet} cannot be loaded: {str(error).strip().splitlines()[0]} Download "
-            "both once where there is network, or copy their folders again."
+            f"{names} cannot be loaded: {str(error).strip().splitlines()[0]} Download them once where there is "
+            "network, or copy their folders again."
         ) from error
-    _check_pair(config, pipeline.unet.config.cross_attention_dim, controlnet.config.cross_attention_dim)
+    channels, expected = pipeline.unet.config.in_channels, (PLAIN, INPAINTING) if inpaint else (PLAIN,)
+    if channels not in expected:
+        raise ValueError(
+            f"The UNet of {model.model} reads {channels} channels; expected {' or '.join(map(str, expected))}. "
+            "Portraits need a plain text-to-image model, backdrops one like it or one made for inpainting."
+        )
+    for (name, _, _), controlnet in zip(nets, controlnets, strict=True):
+        _check_pair(model.model, name, pipeline.unet.config.cross_attention_dim, controlnet.config.cross_attention_dim)
     pipeline.scheduler = _scheduler(diffusers, config.scheduler).from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
+    if len(nets) > 1:  # warns for each batch that its pictures share their conditions, which they do not
+        logging.getLogger("diffusers.pipelines.controlnet").setLevel(logging.ERROR)
     pipeline.vae.enable_slicing()  # decodes one picture at a time: most of the memory at a small cost
     if device == "cuda":  # attention is torch's own fused kernel, diffusers' default; convolutions like this layout
-        pipeline.unet.to(memory_format=torch.channels_last)
-        controlnet.to(memory_format=torch.channels_last)
+        for network in (pipeline.unet, *controlnets):
+            network.to(memory_format=torch.channels_last)
     about = {
+        "model": model.model,
         "pipeline": kind,
         "scheduler": config.scheduler,
         "precision": precision,
@@ -171,7 +236,14 @@ def load(config: DiffusionConfig) -> Painter:
         "software": f"torch {torch.__version__}, diffusers {diffusers.__version__}, "
         f"transformers {transformers.__version__}",
     }
-    return Painter(pipeline.to(device), config, about)
+    return Painter(pipeline.to(device), config, inpaint or config, about)
+
+
+def _controlnet(diffusers, model: str, revision: str | None, what: str, dtype):
+    network = diffusers.ControlNetModel.load_config(model, **_at(model, revision))
+    if network["_class_name"] != "ControlNetModel":
+        raise ValueError(f"{model} is a {network['_class_name']}; expected a ControlNetModel for {what}.")
+    return diffusers.ControlNetModel.from_pretrained(model, dtype=dtype, **_at(model, revision))
 
 
 def _at(model: str, revision: str | None) -> dict[str, str | None]:
@@ -185,12 +257,20 @@ def _scheduler(diffusers, name: str):
     return found
 
 
-def _check_pair(config: DiffusionConfig, pipeline: int, controlnet: int) -> None:
-    if pipeline != controlnet:
+def _check_pair(model: str, controlnet: str, width: int, controlnet_width: int) -> None:
+    if width != controlnet_width:
         raise ValueError(
-            f"{config.controlnet} is a ControlNet for another class of models than {config.model}: it attends to text "
-            f"of width {controlnet}, the pipeline's is {pipeline}. Choose one made for the same base model."
+            f"{controlnet} is a ControlNet for another class of models than {model}: it attends to text of width "
+            f"{controlnet_width}, the pipeline's is {width}. Choose one made for the same base model."
         )
+
+
+def _tensor(picture: np.ndarray):
+    """(S, S) or (S, S, 3) uint8 -> (3, S, S) float32 tensor, 0..1."""
+    import torch
+
+    colors = np.broadcast_to(picture.reshape(*picture.shape[:2], -1), (*picture.shape[:2], 3))
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(colors, -1, 0))).float() / 255
 
 
 def _checked(picture: np.ndarray, blank: bool) -> Painting:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from data_gen import sessions
-from data_gen.diffusion.config import DiffusionConfig
+from data_gen.diffusion.config import DiffusionConfig, InpaintConfig
 from data_gen.scene import ETHNICITIES, GENDERS, Identity, stream
 from data_gen.textures import beard, clothes, hair
 
@@ -50,7 +50,7 @@ COLOR_WORDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Prompt:
-    """What a portrait shall show, and what it shall not."""
+    """What a picture shall show, and what it shall not."""
 
     text: str
     negative: str
@@ -58,29 +58,51 @@ class Prompt:
 
 def compose(identity: Identity, config: DiffusionConfig) -> Prompt:
     """The prompt of an identity: about 50 words, which fit the 77 tokens of CLIP unless `config.style` grows long."""
-    look = hair.style(identity)
-    grown = beard.choose(identity, look)
-    face = (
-        f" and {BEARD_WORDS[grown.kind]}" if grown else ", clean shaven" if GENDERS[identity.gender] == "male" else ""
-    )
-    top = clothes.top(identity)
-    garment = f"{_color(top.color)} {TOP_WORDS.get(top.kind, top.kind)}"
     parts = (
-        f"passport photo of a {identity.age:.0f} year old {PEOPLE[ETHNICITIES[identity.ethnicity]]} "
-        f"{'man' if GENDERS[identity.gender] == 'male' else 'woman'}",
+        f"passport photo of {_person(identity)}",
         [words for age, words in AGE_WORDS if identity.age >= age][-1],
-        f"{_hair_color(look)} {CUT_WORDS[look.name].removeprefix('a ').removeprefix('an ')}{face}",
-        f"wearing a {garment}",
-        PLACE_WORDS[sessions.room(identity.seed).kind],
+        *_looks(identity),
         "looking into the camera, neutral expression, closed mouth",
         config.style,
     )
     return Prompt(", ".join(part for part in parts if part), config.avoid)
 
 
+def backdrop(identity: Identity, config: InpaintConfig) -> Prompt:
+    """The prompt of what surrounds a person's face, the same for all of their frames."""
+    parts = (f"photo of {_person(identity)}", *_looks(identity), config.style)
+    return Prompt(", ".join(part for part in parts if part), config.avoid)
+
+
 def seed(identity: Identity, attempt: int) -> int:
     """The seed of an identity's `attempt`-th portrait, 0 <= seed < 2**63, on whatever machine and in whatever batch."""
     return int(stream(identity.seed, f"portrait {attempt}").integers(2**63))
+
+
+def backdrop_seed(identity: Identity, attempt: int) -> int:
+    """The seed of the `attempt`-th backdrop of any frame of an identity: frames that begin with the same noise keep the
+    same hair, clothes and room."""
+    return int(stream(identity.seed, f"backdrop {attempt}").integers(2**63))
+
+
+def _person(identity: Identity) -> str:
+    sex = "man" if GENDERS[identity.gender] == "male" else "woman"
+    return f"a {identity.age:.0f} year old {PEOPLE[ETHNICITIES[identity.ethnicity]]} {sex}"
+
+
+def _looks(identity: Identity) -> tuple[str, str, str]:
+    """Hair and beard, clothes, place."""
+    look = hair.style(identity)
+    grown = beard.choose(identity, look)
+    face = (
+        f" and {BEARD_WORDS[grown.kind]}" if grown else ", clean shaven" if GENDERS[identity.gender] == "male" else ""
+    )
+    top = clothes.top(identity)
+    return (
+        f"{_hair_color(look)} {CUT_WORDS[look.name].removeprefix('a ').removeprefix('an ')}{face}",
+        f"wearing a {_color(top.color)} {TOP_WORDS.get(top.kind, top.kind)}",
+        PLACE_WORDS[sessions.room(identity.seed).kind],
+    )
 
 
 def _hair_color(look: hair.Hair) -> str:

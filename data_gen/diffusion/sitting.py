@@ -15,7 +15,6 @@ from data_gen.textures import Texture
 PORTRAIT = View(id=0, yaw=0.0, pitch=0.0, fov=18.0, fill=0.60)
 CLOTH_MM = 0.05  # a vertex that clothes lift by more than this is not bare
 BARE = 0.98  # of the interpolated share of bare skin: pixels that a triangle of something else touches are left out
-BACK = 0.25  # what the farthest point of the head is in the depth picture, the nearest being 1 and the background 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,14 +30,6 @@ class Sitting:
     depth: np.ndarray
     skin: np.ndarray
     landmarks: np.ndarray
-
-    def control(self) -> np.ndarray:
-        """(S, S) uint8, what a ControlNet for depth expects: inverse depth, near is white, the background black."""
-        inverse = 1 / self.depth  # [S, S], 0 behind the head
-        head = inverse > 0
-        low, high = inverse[head].min(), inverse[head].max()
-        share = BACK + (1 - BACK) * (inverse - low) / max(high - low, 1e-9)
-        return np.round(255 * np.where(head, share, 0)).astype(np.uint8)
 
 
 def camera(neutral: np.ndarray, topology: Topology, size: int) -> Camera:

@@ -5,6 +5,7 @@ Needs huggingface_hub, but no torch: processes that only look portraits up pin t
 
 import dataclasses
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -15,10 +16,12 @@ PIPELINE_INDEX, MODEL_INDEX = "model_index.json", "config.json"
 CONTENTS = "sha256:"  # begins the revision of a folder
 COMMIT = "[0-9a-f]{40}"
 CHUNK = 1 << 22
+SD_SIZE, SDXL_SIZE = 512, 1024  # pixels
 
 
 def pinned(config: DiffusionConfig) -> DiffusionConfig:
-    """The same settings with the commits of both models, or the SHA-256 of their folders' contents, as revisions.
+    """The same settings with the commits of all models, or the SHA-256 of their folders' contents, as revisions; and
+    with the sizes that are usual for the model's class, where they say none.
 
     Pinning what is pinned does nothing: the files of a folder are read once, and workers that only look portraits up
     need neither network nor models.
@@ -28,8 +31,23 @@ def pinned(config: DiffusionConfig) -> DiffusionConfig:
       PermissionError: if it is gated; the message names the page of its licence.
       ValueError: if it is no model of its kind.
     """
-    pipeline, controlnet = (_revision(*model) for model in _models(config))
-    return dataclasses.replace(config, revision=pipeline, controlnet_revision=controlnet)
+    revision, controlnet_revision, *others = (_revision(*model) for model in _models(config))
+    more, backdrop = len(config.more_controls), config.backdrop
+    controls = zip(config.more_controls, others, strict=False)
+    if backdrop and backdrop.model:
+        backdrop = dataclasses.replace(backdrop, revision=others[more])
+    if config.size is None or (backdrop and backdrop.size is None):
+        usual = _usual_size(config.model, revision)
+        if backdrop and backdrop.size is None:
+            backdrop = dataclasses.replace(backdrop, size=usual)
+        config = dataclasses.replace(config, size=config.size or usual)
+    return dataclasses.replace(
+        config,
+        revision=revision,
+        controlnet_revision=controlnet_revision,
+        more_controls=tuple(dataclasses.replace(control, revision=commit) for control, commit in controls),
+        backdrop=backdrop,
+    )
 
 
 def require(config: DiffusionConfig) -> None:
@@ -44,12 +62,24 @@ def is_folder(model: str) -> bool:
     return Path(model).is_dir()
 
 
-def _models(config: DiffusionConfig) -> tuple[tuple[str, str | None, str, str], ...]:
-    """(model, revision, the file that tells what it is, what it must be) of both models."""
-    return (
-        (config.model, config.revision, PIPELINE_INDEX, "a diffusers pipeline"),
+def _models(config: DiffusionConfig) -> list[tuple[str, str | None, str, str]]:
+    """(model, revision, the file that tells what it is, what it must be) of all models: the portraits' pipeline, the
+    ControlNets, and the backdrops' pipeline if it is another."""
+    pipeline = "a diffusers pipeline"
+    models = [
+        (config.model, config.revision, PIPELINE_INDEX, pipeline),
         (config.controlnet, config.controlnet_revision, MODEL_INDEX, "a ControlNet"),
-    )
+    ]
+    models += [(control.model, control.revision, MODEL_INDEX, "a ControlNet") for control in config.more_controls]
+    if config.backdrop and config.backdrop.model:
+        models.append((config.backdrop.model, config.backdrop.revision, PIPELINE_INDEX, pipeline))
+    return models
+
+
+def _usual_size(model: str, revision: str) -> int:
+    """Side in pixels of the pictures that a pipeline of this class was trained on."""
+    index = Path(model) / PIPELINE_INDEX if is_folder(model) else _index(model, revision, PIPELINE_INDEX, "a pipeline")
+    return SDXL_SIZE if "XL" in str(json.loads(index.read_text()).get("_class_name")) else SD_SIZE
 
 
 def _revision(model: str, revision: str | None, index: str, kind: str) -> str:
@@ -78,6 +108,11 @@ def _contents(folder: Path) -> str:
 
 def _commit(model: str, revision: str | None, index: str, kind: str) -> str:
     """The commit that a revision of a repository leads to, on the hub or in its cache."""
+    # .../snapshots/<commit>/<index>; an index may lie in no folder of its own
+    return _index(model, revision, index, kind).parent.name
+
+
+def _index(model: str, revision: str | None, index: str, kind: str) -> Path:
     try:
         import huggingface_hub
         from huggingface_hub import errors
@@ -87,7 +122,7 @@ def _commit(model: str, revision: str | None, index: str, kind: str) -> str:
         ) from error
     page = f"https://huggingface.co/{model}"
     try:
-        path = Path(huggingface_hub.hf_hub_download(model, index, revision=revision))
+        return Path(huggingface_hub.hf_hub_download(model, index, revision=revision))
     except errors.GatedRepoError as error:
         raise PermissionError(
             f"{model} is gated: its licence must be accepted first. Open {page}, accept the terms, then log in with "
@@ -112,5 +147,3 @@ def _commit(model: str, revision: str | None, index: str, kind: str) -> str:
         raise ConnectionError(
             f"The hub refused {model}: {str(error).strip().splitlines()[0]} Try again later."
         ) from error
-    # .../snapshots/<commit>/<index>; an index may lie in no folder of its own
-    return path.parent.name

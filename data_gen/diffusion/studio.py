@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from data_gen.diffusion import cache, checks, pipelines, prompts
+from data_gen.diffusion import cache, checks, conditions, pipelines, prompts
 from data_gen.diffusion.config import DiffusionConfig
 from data_gen.diffusion.prompts import Prompt
-from data_gen.diffusion.sitting import Sitting, sit
+from data_gen.diffusion.sitting import PORTRAIT, Sitting, sit
 from data_gen.face_models import FaceModel
 from data_gen.render import Renderer
 from data_gen.scene import Identity
@@ -84,7 +84,7 @@ def paint_missing(people: Sequence[Identity], face_model: FaceModel, config: Dif
     ):
         while waiting:
             batch = [waiting.popleft() for _ in range(min(config.batch, len(waiting)))]
-            for job, picture in zip(batch, _painted(batch, painter, face_model, renderer), strict=True):
+            for job, picture in zip(batch, _painted(batch, painter, face_model, renderer, config), strict=True):
                 fault = picture.fault or _fault(picture.picture, job.sitting, config, find)
                 if fault:
                     job.faults.append(fault)
@@ -105,14 +105,14 @@ def paint_missing(people: Sequence[Identity], face_model: FaceModel, config: Dif
 
 
 def _painted(
-    batch: list[_Job], painter: pipelines.Painter, face_model: FaceModel, renderer: Renderer
+    batch: list[_Job], painter: pipelines.Painter, face_model: FaceModel, renderer: Renderer, config: DiffusionConfig
 ) -> list[pipelines.Painting]:
     for job in batch:
         if job.sitting is None:
             base = procedural.paint(job.person, face_model, BASE_TEXELS)
             job.sitting = sit(face_model.neutral(job.person), face_model, base, renderer)
     return painter.paint(
-        [job.sitting.control() for job in batch],
+        [conditions.draw(config, job.sitting.depth, PORTRAIT.fov, job.sitting.landmarks) for job in batch],
         [job.prompt.text for job in batch],
         [job.prompt.negative for job in batch],
         [prompts.seed(job.person, len(job.faults)) for job in batch],

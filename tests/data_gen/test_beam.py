@@ -147,7 +147,7 @@ def test_portraits_travel_with_their_people(painted, tmp_path, monkeypatch):
     finally:
         hidden.rename(models)
     (entry,) = cache.entries()
-    assert entry.read_bytes() == elements[1][1] and entry.name.startswith("00000001-")
+    assert [entry.read_bytes()] == elements[1][1] and entry.name.startswith("00000001-")
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["00000001.npz"]
 
 

@@ -17,7 +17,7 @@ from data_gen.face_models.ict import IctFace
 from data_gen.generate import generate
 from data_gen.generator_config import GeneratorConfig
 from data_gen.plan import EXPRESSION_NAMES, frames_per_identity
-from data_gen.record import GENERATOR_VERSION, PORTRAIT
+from data_gen.record import BACKDROP, GENERATOR_VERSION, PORTRAIT
 from data_gen.rig import OTHER_AUS
 from data_gen.scene import AGE_GROUPS, CELLS, ETHNICITIES, GENDERS, KINDS, SPLITS, split_of
 from data_gen.sessions import RIGS, ROOMS
@@ -47,10 +47,16 @@ def _config(name: str, variant: Variant) -> Pain3dConfig:
     return Pain3dConfig(
         name=name,
         description=f"{variant.frames:,} frames of {variant.identities} identities ({generator.plan}), "
-        f"{generator.image_size} px, {generator.face_model}{', diffusion' if generator.diffusion else ''}.",
+        f"{generator.image_size} px, {generator.face_model}{_painted_by(generator)}.",
         identities=variant.identities,
         generator=generator,
     )
+
+
+def _painted_by(generator: GeneratorConfig) -> str:
+    if generator.diffusion is None:
+        return ""
+    return ", diffusion with backdrops" if generator.diffusion.backdrop else ", diffusion"
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -115,8 +121,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         if self.builder_config.generator.plan == "clips":
             features["clip"] = {"id": np.int32, "frame": np.int32, "time_s": np.float32}
         if self.builder_config.generator.diffusion is not None:
-            text = tfds.features.Text()
-            features["portrait"] = {name: text if kind is str else kind for name, kind in PORTRAIT.items()}
+            features["portrait"] = _told(PORTRAIT)
+            if self.builder_config.generator.diffusion.backdrop is not None:
+                features["backdrop"] = {"kept": plane} | _told(BACKDROP)
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(features),
             supervised_keys=("image", "pspi"),
@@ -197,6 +204,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
 def _floats(*names: str) -> dict[str, type]:
     return dict.fromkeys(names, np.float32)
+
+
+def _told(fields: dict[str, type]) -> dict[str, Any]:
+    return {name: tfds.features.Text() if kind is str else kind for name, kind in fields.items()}
 
 
 def _report_balance(identities: int) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from data_gen import camera as cameras
 from data_gen import face_models, scene
 from data_gen.contact_sheet import Cell, sheet
-from data_gen.diffusion import projection, sitting
+from data_gen.diffusion import conditions, projection, sitting
 from data_gen.diffusion.canvas import canvas
 from data_gen.render import Renderer
 from data_gen.scene import Light, View
@@ -35,7 +35,10 @@ def row(model: face_models.FaceModel, renderer: Renderer, index: int) -> list[Ce
     renderer.set_texture(skin, neutral)
     portrait = renderer.color(renderer.pose(neutral), sitting.camera(neutral, model.topology, PIXELS), STUDIO, grey)
     albedo = projection.project(portrait, seen, canvas(model.topology, TEXELS), base, neutral)
-    cells = [Cell(np.repeat(seen.control()[..., None], 3, -1), "depth"), Cell(portrait, f"portrait of {index}")]
+    cells = [
+        Cell(np.repeat(conditions.depth_picture(seen.depth)[..., None], 3, -1), "depth"),
+        Cell(portrait, f"portrait of {index}"),
+    ]
     for texture, name in ((dataclasses.replace(base, albedo=albedo), "projected"), (base, "procedural")):
         renderer.set_texture(texture, neutral)
         pose = renderer.pose(neutral)

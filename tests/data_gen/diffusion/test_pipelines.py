@@ -33,7 +33,7 @@ def folders(tmp_path_factory):
 def quiet(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     diffusers_logging.disable_progress_bar()
-    pipelines.load.cache_clear()
+    pipelines._loaded.clear()
 
 
 def settings(folders, **changes) -> DiffusionConfig:
@@ -43,7 +43,7 @@ def settings(folders, **changes) -> DiffusionConfig:
 
 def controls():
     disc = np.hypot(*np.meshgrid(np.arange(SIZE) - 32, np.arange(SIZE) - 32)) < 25
-    return [np.where(disc, np.uint8(level), np.uint8(0)) for level in (80, 160, 240)]
+    return [[np.where(disc, np.uint8(level), np.uint8(0))] for level in (80, 160, 240)]
 
 
 def pictures(painter, rows=range(3), these=None):
@@ -178,7 +178,7 @@ def test_too_little_memory_halves_the_batch_and_says_so_once(folders, caplog):
     with caplog.at_level(logging.WARNING):
         got = pictures(painter)
     assert sizes == [3, 1, 1, 1]
-    assert [record.message for record in caplog.records] == ["Out of GPU memory: from here on 1 portraits at a time."]
+    assert [record.message for record in caplog.records] == ["Out of GPU memory: from here on 1 pictures at a time."]
     for a, b in zip(got, expected, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -186,7 +186,7 @@ def test_too_little_memory_halves_the_batch_and_says_so_once(folders, caplog):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     painter._pipeline = never
-    with pytest.raises(RuntimeError, match="A single portrait of 64 pixels does not fit"):
+    with pytest.raises(RuntimeError, match="A single picture of 64 pixels does not fit"):
         pictures(painter)
 
 

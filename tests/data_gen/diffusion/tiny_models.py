@@ -8,7 +8,9 @@ from diffusers import (
     AutoencoderKL,
     ControlNetModel,
     DDIMScheduler,
+    StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLInpaintPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
@@ -21,23 +23,13 @@ WIDTH = {"sd": 32, "sdxl": 64}  # of the text that the models attend to; SDXL re
 
 def write(folder: Path, kind: str, tokens: int = TEXT, seed: int = 0) -> tuple[str, str]:
     """The folders of a pipeline and a ControlNet of kind 'sd' or 'sdxl', made below `folder`."""
+    return write_pipeline(folder / kind, kind, tokens, seed), write_controlnet(folder / f"{kind}_depth", kind)
+
+
+def write_pipeline(folder: Path, kind: str, tokens: int = TEXT, seed: int = 0, inpainting: bool = False) -> str:
+    """The folder of a pipeline; one for inpainting reads nine channels."""
     torch.manual_seed(seed)
-    tokenizer = _tokenizer(folder, tokens)
-    blocks = {
-        "block_out_channels": (32, 64),
-        "layers_per_block": 1,
-        "in_channels": 4,
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
-        "cross_attention_dim": WIDTH[kind],
-        "norm_num_groups": 8,
-        "attention_head_dim": 4,
-    }
-    if kind == "sdxl":  # size, crop and target: six numbers of 8 places each, beside the pooled text
-        blocks |= {
-            "addition_embed_type": "text_time",
-            "addition_time_embed_dim": 8,
-            "projection_class_embeddings_input_dim": 32 + 6 * 8,
-        }
+    tokenizer = _tokenizer(folder.parent, tokens)
     parts = {
         "vae": AutoencoderKL(
             block_out_channels=(32, 64),
@@ -47,7 +39,11 @@ def write(folder: Path, kind: str, tokens: int = TEXT, seed: int = 0) -> tuple[s
             norm_num_groups=8,
         ),
         "unet": UNet2DConditionModel(
-            sample_size=32, out_channels=4, up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), **blocks
+            sample_size=32,
+            in_channels=9 if inpainting else 4,
+            out_channels=4,
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            **_blocks(kind),
         ),
         "text_encoder": _encoder(CLIPTextModel, tokens),
         "tokenizer": tokenizer,
@@ -62,17 +58,42 @@ def write(folder: Path, kind: str, tokens: int = TEXT, seed: int = 0) -> tuple[s
     }
     if kind == "sd":
         nothing = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-        pipeline = StableDiffusionPipeline(**parts, **nothing)
+        pipeline = (StableDiffusionInpaintPipeline if inpainting else StableDiffusionPipeline)(**parts, **nothing)
     else:
         second = _encoder(CLIPTextModelWithProjection, tokens)
-        pipeline = StableDiffusionXLPipeline(**parts, text_encoder_2=second, tokenizer_2=tokenizer)
+        made = StableDiffusionXLInpaintPipeline if inpainting else StableDiffusionXLPipeline
+        pipeline = made(**parts, text_encoder_2=second, tokenizer_2=tokenizer)
+    pipeline.save_pretrained(folder)
+    return str(folder)
+
+
+def write_controlnet(folder: Path, kind: str, seed: int = 0) -> str:
+    """The folder of a ControlNet."""
+    torch.manual_seed(seed)
     # two entries: it must shrink its picture as the VAE does
-    network = ControlNetModel(conditioning_embedding_out_channels=(16, 32), **blocks)
+    network = ControlNetModel(conditioning_embedding_out_channels=(16, 32), in_channels=4, **_blocks(kind))
     for layer in (network.controlnet_cond_embedding.conv_out, network.controlnet_mid_block):
         torch.nn.init.normal_(layer.weight, std=0.3)  # made to do nothing at first, as in every ControlNet
-    pipeline.save_pretrained(folder / kind)
-    network.save_pretrained(folder / f"{kind}_depth")
-    return str(folder / kind), str(folder / f"{kind}_depth")
+    network.save_pretrained(folder)
+    return str(folder)
+
+
+def _blocks(kind: str) -> dict:
+    blocks = {
+        "block_out_channels": (32, 64),
+        "layers_per_block": 1,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "cross_attention_dim": WIDTH[kind],
+        "norm_num_groups": 8,
+        "attention_head_dim": 4,
+    }
+    if kind == "sdxl":  # size, crop and target: six numbers of 8 places each, beside the pooled text
+        blocks |= {
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": 8,
+            "projection_class_embeddings_input_dim": 32 + 6 * 8,
+        }
+    return blocks
 
 
 def _encoder(kind: type, tokens: int):

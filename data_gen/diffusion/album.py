@@ -1,0 +1,148 @@
+"""Albums: what was painted around the faces of a person's frames, one file per person, kept as portraits are.
+
+A frame is found by a hash of its whole scene, so that plans, single frames and scenes made by hand share an album.
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_gen import array_file
+from data_gen.diffusion import cache, prompts
+from data_gen.diffusion.config import DiffusionConfig
+from data_gen.record import GENERATOR_VERSION
+from data_gen.scene import Identity, Scene
+
+BACKDROP_VERSION = 1  # raise it whenever the same settings would give another painting or another file
+
+
+@dataclasses.dataclass(frozen=True)
+class Backdrop:
+    """What came of painting around one face.
+
+    Attributes:
+      painting: the picture at the frame's size, encoded; None: every try was refused, and the frame stays as rendered.
+      seed: of the last try.
+      faults: of the tries that were refused.
+    """
+
+    painting: bytes | None
+    seed: int
+    faults: tuple[str, ...]
+
+    @property
+    def tries(self) -> int:
+        """How many paintings were made."""
+        return len(self.faults) + (self.painting is not None)
+
+
+@dataclasses.dataclass(eq=False)
+class Album:
+    """The backdrops of one person under one set of settings, by `name` of the scene.
+
+    `shaping` is what shaped them, `marks` (68, 3) mm the landmarks of the head at rest, `about` what painted last.
+    """
+
+    shaping: dict[str, Any]
+    marks: np.ndarray
+    frames: dict[str, Backdrop] = dataclasses.field(default_factory=dict)
+    about: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def save(self) -> None:
+        """Keeps it; a file of other frames of this person that another process wrote meanwhile is joined, not lost."""
+        there = load(self.shaping, self.marks).frames
+        self.frames = there | self.frames
+        frames = {name: {"seed": each.seed, "faults": each.faults} for name, each in self.frames.items()}
+        told = {"shaping": self.shaping, "about": self.about, "frames": frames}
+        arrays = {"record": np.frombuffer(json.dumps(told, sort_keys=True).encode(), np.uint8), "marks": self.marks}
+        for scene, each in self.frames.items():
+            if each.painting is not None:
+                arrays[scene] = np.frombuffer(each.painting, np.uint8)
+        array_file.write(path(self.shaping), arrays)
+
+
+def name(scene: Scene) -> str:
+    """What a scene is called in an album."""
+    return hashlib.sha256(json.dumps(dataclasses.asdict(scene), sort_keys=True).encode()).hexdigest()[:24]
+
+
+def shaping(
+    person: Identity, face_model: str, image_size: int, texture_size: int, config: DiffusionConfig
+) -> dict[str, Any]:
+    """All beside its scene that shapes what is painted around a face, by pinned settings."""
+    prompt, settings = prompts.backdrop(person, config.backdrop), dataclasses.asdict(config)
+    del settings["batch"], settings["backdrop"]["batch"]
+    return {
+        "identity": dataclasses.asdict(person),
+        "face_model": face_model,
+        "image_size": image_size,
+        "texture_size": texture_size,
+        "prompt": prompt.text,
+        "negative_prompt": prompt.negative,
+        "settings": settings,
+        "generator_version": GENERATOR_VERSION,
+        "backdrop_version": BACKDROP_VERSION,
+    }
+
+
+def folder() -> Path:
+    """Where albums are kept: `backdrops` in PAINJAX_CACHE, else in ~/.cache/painjax."""
+    return cache.folder().with_name("backdrops")
+
+
+def path(shaping: dict[str, Any]) -> Path:
+    """The file of an album."""
+    return folder() / f"{shaping['identity']['id']:08d}-{cache.key(shaping)}.npz"
+
+
+def load(shaping: dict[str, Any], marks: np.ndarray) -> Album:
+    """The album of a person whose head has the landmarks `marks` (68, 3) mm; empty if there is none.
+
+    One that is damaged or of another head counts as none, and a warning says so.
+    """
+    empty = Album(shaping, marks)
+    try:
+        album = read(path(shaping))
+    except FileNotFoundError:
+        return empty
+    except array_file.Damaged as error:
+        logging.warning("%s is damaged (%s) and is painted again.", path(shaping), error)
+        return empty
+    if np.abs(album.marks - marks).max() > cache.SAME_MM:
+        logging.warning("%s is of another head than this generator's, and is painted again.", path(shaping))
+        return empty
+    return album
+
+
+def read(file: Path) -> Album:
+    """An album by its file.
+
+    Raises:
+      array_file.Damaged: if it is no whole album, or lies under another one's name.
+      OSError: if it cannot be opened.
+    """
+    arrays = array_file.read(file)
+    try:
+        told = json.loads(arrays["record"].tobytes())
+        frames = {
+            scene: Backdrop(arrays[scene].tobytes() if scene in arrays else None, each["seed"], tuple(each["faults"]))
+            for scene, each in told["frames"].items()
+        }
+        album = Album(told["shaping"], arrays["marks"], frames, told["about"])
+        named = path(album.shaping).name
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise array_file.Damaged(f"{type(error).__name__}: {error}") from error
+    if named != file.name:
+        raise array_file.Damaged("its contents belong to another name")
+    return album
+
+
+def files() -> Iterator[Path]:
+    """All files of albums, sorted."""
+    return cache.entries(folder())

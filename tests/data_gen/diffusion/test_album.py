@@ -1,0 +1,89 @@
+"""Albums are whole or not there, and hold the frames of whoever added some."""
+
+import dataclasses
+import logging
+
+import numpy as np
+import pytest
+
+from data_gen import array_file, plan, scene
+from data_gen.diffusion import album, cache
+from data_gen.diffusion.album import Album, Backdrop
+from data_gen.diffusion.config import DiffusionConfig, InpaintConfig
+
+CONFIG = DiffusionConfig(
+    "org/model", "org/depth", revision="a", controlnet_revision="b", size=512, backdrop=InpaintConfig(size=512)
+)
+PERSON = scene.identity(0, 6)
+MARKS = np.arange(204, dtype=np.float32).reshape(68, 3)
+PAINTED, REFUSED = Backdrop(b"\xff\xd8\0picture\0", 2**62, ("blank",)), Backdrop(None, 7, ("not finite",) * 3)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("PAINJAX_CACHE", str(tmp_path))
+
+
+def shaping(config=CONFIG, pixels=224, texels=1024):
+    return album.shaping(PERSON, "procedural", pixels, texels, config)
+
+
+def test_what_is_kept_comes_back():
+    assert not album.load(shaping(), MARKS).frames
+    Album(shaping(), MARKS, {"a": PAINTED, "b": REFUSED}, {"device": "cpu"}).save()
+    got = album.load(shaping(), MARKS)
+    assert got.frames == {"a": PAINTED, "b": REFUSED} and got.about == {"device": "cpu"}
+    assert (PAINTED.tries, REFUSED.tries) == (2, 3)
+    assert [path.name for path in album.files()] == [album.path(shaping()).name]
+    assert not list(cache.entries())
+
+
+def test_frames_that_two_processes_painted_are_joined():
+    one, other = album.load(shaping(), MARKS), album.load(shaping(), MARKS)
+    one.frames["a"], other.frames["b"] = PAINTED, REFUSED
+    one.save()
+    other.save()
+    assert set(album.load(shaping(), MARKS).frames) == {"a", "b"}
+
+
+def test_whatever_shapes_a_backdrop_is_in_its_name():
+    def changed(**changes):
+        return dataclasses.replace(CONFIG, backdrop=dataclasses.replace(CONFIG.backdrop, **changes))
+
+    others = [
+        shaping(dataclasses.replace(CONFIG, revision="c")), shaping(changed(steps=9)), shaping(changed(strength=0.5)),
+        shaping(changed(style="drawing")), shaping(changed(model="org/other", revision="d")), shaping(pixels=112),
+        shaping(texels=512),
+    ]  # fmt: skip
+    assert len({cache.key(each) for each in [shaping(), *others]}) == 1 + len(others)
+    same = dataclasses.replace(changed(batch=1), batch=1)
+    assert cache.key(shaping(same)) == cache.key(shaping())
+
+
+def test_a_portrait_does_not_ask_what_its_backdrops_are():
+    prompt = cache.Prompt("a", "b")
+    plain = dataclasses.replace(CONFIG, backdrop=None)
+    assert cache.record(PERSON, "ict", prompt, plain) == cache.record(PERSON, "ict", prompt, CONFIG)
+
+
+def test_a_scene_is_called_by_all_of_it():
+    first, second, *_ = plan.scenes(0, 6)
+    lit = dataclasses.replace(first, light=dataclasses.replace(first.light, key=first.light.key + 1e-9))
+    assert len({album.name(s) for s in (first, second, lit)}) == 3
+    assert album.name(plan.scene(first.seed)) == album.name(first)
+
+
+@pytest.mark.parametrize("damage", ["cut", "renamed", "other head"])
+def test_damage_is_said_and_painted_again(damage, caplog):
+    Album(shaping(), MARKS, {"a": PAINTED}).save()
+    path = album.path(shaping())
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-40])
+    elif damage == "renamed":
+        path.rename(album.path(shaping(pixels=64)))
+        with pytest.raises(array_file.Damaged, match="another name"):
+            album.read(album.path(shaping(pixels=64)))
+        return
+    with caplog.at_level(logging.WARNING):
+        assert not album.load(shaping(), MARKS + (damage == "other head")).frames
+    assert "is painted again" in caplog.text
