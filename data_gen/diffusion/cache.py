@@ -140,9 +140,9 @@ def entries(where: Path | None = None) -> Iterator[Path]:
     return iter(sorted((where or folder()).glob("[0-9]*-*.npz")))
 
 
-def leftovers() -> list[Path]:
+def leftovers(where: Path | None = None) -> list[Path]:
     """Temporary files of processes that were killed, or that are writing at this moment."""
-    return sorted(folder().glob(".*.npz"))
+    return sorted((where or folder()).glob(".*.npz"))
 
 
 def _png(picture: np.ndarray) -> np.ndarray:

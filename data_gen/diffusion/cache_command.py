@@ -1,6 +1,6 @@
-"""`painjax cache`: the portraits that the texture backend 'diffusion' keeps.
+"""`painjax cache`: the portraits and backdrops that diffusion models painted.
 
-painjax cache list      one line for each portrait, and how many pictures were refused
+painjax cache list      one line for each portrait and each person's backdrops, and how many pictures were refused
 painjax cache verify    reads every file; ends with an error if one is damaged
 painjax cache prune     removes damaged files, those of other versions, and what killed processes left
 """
@@ -9,10 +9,11 @@ import argparse
 import collections
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from data_gen import array_file
-from data_gen.diffusion import cache
+from data_gen.diffusion import album, cache
 from data_gen.record import GENERATOR_VERSION
 
 ABANDONED_S = 3600.0  # a temporary file that is older is nobody's
@@ -41,28 +42,47 @@ def _list() -> None:
         state = f"painted at try {told['tries']}" if told["painted"] else f"procedural after {told['tries']} tries"
         old = "" if _is_current(told) else "  (another version)"
         _say(f"{file.name}  {told['settings']['model']}  {state}{old}  {told['prompt'][:60]}")
-    refused = ", ".join(f"{fault} {count}" for fault, count in sorted(faults.items())) or "none"
-    _say(f"{cache.folder()}: {painted} painted, {procedural} procedural; pictures refused: {refused}")
+    _say(f"{cache.folder()}: {painted} painted, {procedural} procedural; pictures refused: {_counted(faults)}")
+    backdrops, refused = collections.Counter(), collections.Counter()
+    for file in album.files():
+        try:
+            book = album.read(file)
+        except array_file.Damaged as error:
+            _say(f"{file.name}  damaged: {error}")
+            continue
+        states = collections.Counter(
+            "rendered" if each.painting is None else "painted" for each in book.frames.values()
+        )
+        backdrops += states
+        refused.update(fault for each in book.frames.values() for fault in each.faults)
+        old = "" if _is_current(book.shaping) else "  (another version)"
+        _say(f"{file.name}  {book.about.get('model')}  {_counted(states)}{old}  {book.shaping['prompt'][:60]}")
+    if backdrops:
+        _say(f"{album.folder()}: backdrops {_counted(backdrops)}; pictures refused: {_counted(refused)}")
+
+
+def _counted(counts: collections.Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "none"
 
 
 def _verify() -> None:
     damaged, whole = [], 0
-    for file in cache.entries():
+    for file, read in _files():
         try:
-            cache.read(file)
+            read(file)
             whole += 1
         except array_file.Damaged as error:
             damaged.append(f"{file} is damaged ({error})")
     if damaged:
         raise ValueError("; ".join(damaged) + ". `painjax cache prune` removes them; they are then painted again.")
-    _say(f"{cache.folder()}: {whole} portraits, all whole")
+    _say(f"{cache.folder().parent}: {whole} files of portraits and backdrops, all whole")
 
 
 def _prune() -> None:
     kept = removed = 0
-    for file in cache.entries():
+    for file, read in _files():
         try:
-            useful = _is_current(cache.read(file).record)
+            useful = _is_current(read(file))
         except array_file.Damaged:
             useful = False
         if useful:
@@ -70,15 +90,24 @@ def _prune() -> None:
         else:
             file.unlink(missing_ok=True)  # another process may prune too
             removed += 1
-    for file in cache.leftovers():
+    for file in (*cache.leftovers(), *cache.leftovers(album.folder())):
         if time.time() - file.stat().st_mtime > ABANDONED_S:
             file.unlink(missing_ok=True)
             removed += 1
-    _say(f"{cache.folder()}: {removed} files removed, {kept} portraits kept")
+    _say(f"{cache.folder().parent}: {removed} files removed, {kept} of portraits and backdrops kept")
+
+
+def _files() -> Iterator[tuple[Path, Callable[[Path], dict]]]:
+    """All files, and what reads what shaped each."""
+    yield from ((file, lambda path: cache.read(path).record) for file in cache.entries())
+    yield from ((file, lambda path: album.read(path).shaping) for file in album.files())
 
 
 def _is_current(told: dict) -> bool:
-    return (told["generator_version"], told["portrait_version"]) == (GENERATOR_VERSION, cache.PORTRAIT_VERSION)
+    version = ("portrait_version", cache.PORTRAIT_VERSION)
+    if "backdrop_version" in told:
+        version = ("backdrop_version", album.BACKDROP_VERSION)
+    return (told["generator_version"], told[version[0]]) == (GENERATOR_VERSION, version[1])
 
 
 def _say(line: str) -> None:

@@ -42,7 +42,7 @@ def test_fields_are_those_of_the_contract(tiny_dataset):
     assert features["image"].shape == (64, 64, 3) and features["heatmap"].shape == (64, 64, 1)
 
 
-@pytest.mark.parametrize("config", ["clips_tiny", "tiny_diffusion"])
+@pytest.mark.parametrize("config", ["clips_tiny", "tiny_backdrop"])
 def test_the_readme_describes_every_field(tmp_path, config):
     text = (ROOT / "tfds_builders/pain3d/README.md").read_text()
     features = Builder(config=config, data_dir=tmp_path).info.features
@@ -130,6 +130,7 @@ def test_every_configuration_describes_itself():
         "distractors",
         "clips_ict",
         "full_ict_diffusion",
+        "quick_backdrop",
     } <= set(names)
 
 

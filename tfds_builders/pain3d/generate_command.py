@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from data_gen import generate
-from data_gen.diffusion import cache
+from data_gen.diffusion import album, cache
 from data_gen.shards import Shard
 from data_gen.variants import VARIANTS
 from tfds_builders.pain3d import merge, shards
@@ -50,8 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _paint(builder: Builder, shard: Shard, manual_dir: str | None) -> str:
     config = builder.builder_config
     if config.generator.diffusion is None:
-        raise ValueError(f"--config={config.name} has no portraits; expected one with the suffix _diffusion.")
+        raise ValueError(
+            f"--config={config.name} has no portraits; expected one with the suffix _diffusion or _backdrop."
+        )
     people = shard.identities(config.identities)
     generator, _ = builder.prepare(manual_dir)
     generate.with_portraits(generator, people)
-    return f"The portraits of {len(people)} people are in {cache.folder()}"
+    kept = f"The portraits of {len(people)} people are in {cache.folder()}"
+    return f"{kept}, their backdrops in {album.folder()}" if config.generator.diffusion.backdrop else kept

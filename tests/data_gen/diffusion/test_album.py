@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_gen import array_file, plan, scene
-from data_gen.diffusion import album, cache
+from data_gen.diffusion import album, cache, cache_command
 from data_gen.diffusion.album import Album, Backdrop
 from data_gen.diffusion.config import DiffusionConfig, InpaintConfig
 
@@ -87,3 +87,22 @@ def test_damage_is_said_and_painted_again(damage, caplog):
     with caplog.at_level(logging.WARNING):
         assert not album.load(shaping(), MARKS + (damage == "other head")).frames
     assert "is painted again" in caplog.text
+
+
+def test_the_commands_look_after_albums_too(capsys, monkeypatch):
+    Album(shaping(), MARKS, {"a": PAINTED, "b": REFUSED}, {"model": "org/model"}).save()
+    cache_command.main(["list"])
+    said = capsys.readouterr().out
+    assert "org/model  painted 1, rendered 1  photo of a 37 year old East Asian woman" in said
+    assert "backdrops painted 1, rendered 1; pictures refused: blank 1, not finite 3" in said
+    path = album.path(shaping(pixels=64))
+    path.write_bytes(b"no album")
+    with pytest.raises(ValueError, match="backdrops/.* is damaged"):
+        cache_command.main(["verify"])
+    cache_command.main(["prune"])
+    assert "1 files removed, 1 of portraits and backdrops kept" in capsys.readouterr().out and not path.exists()
+    monkeypatch.setattr(album, "BACKDROP_VERSION", 0)
+    cache_command.main(["list"])
+    assert "(another version)" in capsys.readouterr().out
+    cache_command.main(["prune"])
+    assert not list(album.files())

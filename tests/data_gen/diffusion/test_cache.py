@@ -112,7 +112,7 @@ def test_list_verify_and_prune(folder, capsys, monkeypatch):
     cache.save(shaping(), entry(tries=2))
     cache.save(shaping(index=8), entry(painted=False, tries=4))
     cache_command.main(["verify"])
-    assert "2 portraits, all whole" in capsys.readouterr().out
+    assert "2 files of portraits and backdrops, all whole" in capsys.readouterr().out
     cache_command.main(["list"])
     lines = capsys.readouterr().out.splitlines()
     assert "painted at try 2" in lines[0] and "procedural after 4 tries" in lines[1]
@@ -126,7 +126,7 @@ def test_list_verify_and_prune(folder, capsys, monkeypatch):
     monkeypatch.setattr(cache, "PORTRAIT_VERSION", 99)
     cache.save(shaping(index=10), entry())
     cache_command.main(["prune"])
-    assert "4 files removed, 1 portraits kept" in capsys.readouterr().out
+    assert "4 files removed, 1 of portraits and backdrops kept" in capsys.readouterr().out
     assert [path.name for path in folder.iterdir()] == [cache.path(shaping(index=10)).name]
 
 
