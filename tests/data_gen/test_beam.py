@@ -1,5 +1,6 @@
 """Beam draws the same examples as one process, whoever dies, and nothing outlives those it was drawn for."""
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -106,8 +107,12 @@ def kept(data_dir):
 
 def of_command(process, word):
     """The processes below one in whose command a word is, but for shells."""
-    below = psutil.Process(process.pid).children(recursive=True)
-    return [found for found in below if word in " ".join(found.cmdline()) and "python" in Path(found.exe()).name]
+    found = []
+    for below in psutil.Process(process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # any more
+            if word in " ".join(below.cmdline()) and "python" in Path(below.exe()).name:
+                found.append(below)
+    return found
 
 
 def wait_for(what, build):

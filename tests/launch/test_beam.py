@@ -1,24 +1,30 @@
 """launch/beam: options that Beam and TFDS know, manifests that fit together, an image that can be installed."""
 
 import argparse
+import contextlib
 import json
 import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
 import apache_beam
 import kubernetes_validate
+import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 import yaml
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions
 from dockerfile_parse import DockerfileParser
 
 from data_gen import beam
+from data_gen.scene import SPLITS
 from data_gen.variants import VARIANTS
 from tfds_builders.pain3d import generate_command
 
@@ -149,6 +155,64 @@ def test_the_command_of_the_job_is_understood_and_finds_job_server_and_workers()
     assert variables(drawing)["PAINJAX_WORKERS"] == drawing["resources"]["requests"]["cpu"] == str(slots)
 
 
+@pytest.mark.slow
+def test_the_command_of_the_job_builds_by_a_job_server_and_a_pool_of_workers(tiny_dataset, tmp_path):
+    """Beam's own job server in Python, in Flink's place, and the pool that PainJAX's container is."""
+    job = container(named("painjax-build", "Job", "build.yaml")["spec"]["template"], "painjax")
+    server, workers = free_ports(2)
+    here = {
+        "/data/tensorflow_datasets": str(tmp_path),
+        "--config=full": "--config=tiny",
+        "job_endpoint=localhost:8099": f"job_endpoint=localhost:{server}",
+        "artifact_endpoint=localhost:8098,": "",  # this one tells where it is
+        "localhost:50000": f"localhost:{workers}",
+    }
+    command = [Path(sys.executable).with_name(job["command"][0]), *job["args"]]
+    for there, replaced in here.items():
+        assert any(there in str(word) for word in command)
+        command = [str(word).replace(there, replaced) for word in command]
+    ours = {"PAINJAX_CACHE": str(tmp_path / "cache"), "PAINJAX_WORKERS": "1", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | variables(job) | ours
+    beams = [sys.executable, "-m"]
+    services = [
+        [*beams, "apache_beam.runners.portability.local_job_service_main", f"--port={server}"],
+        [*beams, "apache_beam.runners.worker.worker_pool_main", f"--service_port={workers}"],
+    ]
+    started = [subprocess.Popen(words, env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL) for words in services]
+    try:
+        for port in (server, workers):
+            wait_for_port(port)
+        subprocess.run(command, check=True, cwd=ROOT, env=environment)
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    (built,) = (tmp_path / "pain3d" / "tiny").glob("[0-9]*")
+    for split in SPLITS:
+        expected, got = (tfds.builder_from_directory(path).as_data_source(split) for path in (tiny_dataset, built))
+        assert len(got) == len(expected) > 0
+        for i in range(0, len(expected), 10):
+            np.testing.assert_equal(got[i], expected[i])
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for free in sockets:
+            free.bind(("", 0))
+        return [free.getsockname()[1] for free in sockets]
+
+
+def wait_for_port(port):
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            return socket.create_connection(("localhost", port), timeout=5).close()
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
 def test_the_cluster_is_one_and_of_a_version_that_beam_has_a_job_server_for():
     images = {
         c["name"]: c["image"]
@@ -186,6 +250,8 @@ def test_the_portraits_are_painted_by_a_command_that_there_is(monkeypatch, tmp_p
     job, painted = container(pod, "painjax"), []
     assert job["command"] == ["painjax"] and job["args"][0] == "generate"
     assert job["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    build = container(named("painjax-build", "Job", "build.yaml")["spec"]["template"], "painjax")
+    assert variables(build) == variables(job) | {"HF_HUB_OFFLINE": "1"}  # the same commits, found without asking
     monkeypatch.setattr(generate_command, "_paint", lambda builder, *_: painted.append(builder.builder_config.name))
     generate_command.main([*job["args"][1:], f"--data_dir={tmp_path}"])
     assert painted == ["full_diffusion"]
