@@ -18,7 +18,9 @@ from data_gen.diffusion import album, cache, studio
 from data_gen.generator_config import GeneratorConfig
 from data_gen.scene import identity
 
-PORTRAITS = 64  # of an element: loading the models is little beside them, and no more are lost with a worker
+# People of an element of painting, without and with backdrops, of which each has dozens: minutes, so that loading the
+# models is little beside them, and little is lost with a worker.
+SITTING, SITTING_WITH_BACKDROPS = 64, 4
 # What painting needs, as Dataflow names it; runners that do not choose machines take no notice.
 ACCELERATOR = os.environ.get("PAINJAX_ACCELERATOR") or (
     "type:nvidia-l4;count:1;machine_type:g2-standard-8;install-nvidia-driver"
@@ -35,7 +37,8 @@ def examples(config: GeneratorConfig, identities: Sequence[int], keep: Path | No
     if config.diffusion is None:
         portraits = "People" >> beam.Create([(index, None) for index in people])
     else:
-        sittings = [people[start : start + PORTRAITS] for start in range(0, len(people), PORTRAITS)]
+        size = SITTING_WITH_BACKDROPS if config.diffusion.backdrop else SITTING
+        sittings = [people[start : start + size] for start in range(0, len(people), size)]
         portraits = (
             "People" >> beam.Create(sittings)
             | "Distribute to painters" >> beam.Reshuffle()
