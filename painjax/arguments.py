@@ -184,7 +184,9 @@ def parser() -> argparse.ArgumentParser:
 
     # `generator.command_of` has found it before, unless something stands in front of it.
     commands.add_parser("gallery", help="Draw contact sheets of what a configuration of the data set generates.")
-    commands.add_parser("generate", help="Write a shard of the data set on this machine, merge shards, or paint portraits.")
+    commands.add_parser(
+        "generate", help="Write a shard of the data set on this machine, merge shards, or paint portraits."
+    )
     commands.add_parser("cache", help="List, verify or prune the portraits of diffusion textures.")
 
     sub = command(

@@ -18,8 +18,8 @@ import pytest
 import tensorflow_datasets as tfds
 
 from data_gen import beam, finished, generate
-from data_gen.diffusion import cache, sources
-from data_gen.diffusion.config import DiffusionConfig
+from data_gen.diffusion import album, cache, sources
+from data_gen.diffusion.config import DiffusionConfig, InpaintConfig
 from data_gen.generator_config import GeneratorConfig
 from data_gen.scene import SPLITS
 
@@ -130,19 +130,21 @@ def painted(tmp_path_factory) -> GeneratorConfig:
     from tests.data_gen.diffusion import tiny_models
 
     models = tiny_models.write(tmp_path_factory.mktemp("models"), "sd")
-    diffusion = sources.pinned(DiffusionConfig(*models, size=64, steps=1, batch=2, check="none"))
+    around = InpaintConfig(size=64, steps=1, strength=1.0)
+    diffusion = sources.pinned(DiffusionConfig(*models, size=64, steps=1, batch=2, check="none", backdrop=around))
     return dataclasses.replace(CONFIG, texture_backend="diffusion", diffusion=diffusion)
 
 
 @pytest.mark.slow
 def test_portraits_travel_with_their_people(painted, tmp_path, monkeypatch):
-    """To machines that have neither the models nor the cache of the one that painted."""
+    """And backdrops: to machines that have neither the models nor the cache of the one that painted."""
     monkeypatch.setenv("PAINJAX_WORKERS", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of the process that paints: tests share the cores
     monkeypatch.setenv("PAINJAX_CACHE", str(tmp_path / "painter"))
     elements = list(beam._painted(painted, [0, 1]))
     assert [index for index, _ in elements] == [0, 1] and len(list(cache.entries())) == 2
     expected = generate.identity_examples(painted, 1)
-    assert all(example["portrait"]["painted"] for _, example in expected)
+    assert all(example["portrait"]["painted"] and example["backdrop"]["painted"] for _, example in expected)
 
     monkeypatch.setenv("PAINJAX_CACHE", str(tmp_path / "renderer"))
     models = Path(painted.diffusion.model)
@@ -151,8 +153,8 @@ def test_portraits_travel_with_their_people(painted, tmp_path, monkeypatch):
         np.testing.assert_equal(beam._drawn(painted, tmp_path / "kept", elements[1]), expected)
     finally:
         hidden.rename(models)
-    (entry,) = cache.entries()
-    assert [entry.read_bytes()] == elements[1][1] and entry.name.startswith("00000001-")
+    (entry,), (book,) = cache.entries(), album.files()
+    assert [entry.read_bytes(), book.read_bytes()] == elements[1][1] and entry.name.startswith("00000001-")
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["00000001.npz"]
 
 

@@ -13,11 +13,11 @@ import tensorflow_datasets as tfds
 
 from data_gen.contact_sheet import decoded
 from data_gen.diffusion import cache
-from data_gen.diffusion.config import DiffusionConfig
+from data_gen.diffusion.config import DiffusionConfig, InpaintConfig
 from data_gen.generate import identity_examples
 from data_gen.shards import Shard
 from data_gen.variants import VARIANTS
-from tfds_builders.pain3d import generate_command
+from tfds_builders.pain3d import generate_command, painting_report
 from tfds_builders.pain3d.pain3d_dataset_builder import Builder, Pain3dConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +36,57 @@ options = apache_beam.options.pipeline_options.PipelineOptions(
 download = tfds.download.DownloadConfig(beam_options=options)
 Builder(config=config, data_dir=data_dir).download_and_prepare(download_config=download)
 """
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
+def test_a_build_counts_what_was_painted(tmp_path, monkeypatch, file_format):
+    """The first with backdrops."""
+    from tests.data_gen.diffusion import tiny_models
+
+    monkeypatch.setenv("PAINJAX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of the process that paints: tests share the cores
+    models, backdrop = tiny_models.write(tmp_path / "models", "sd"), None
+    inpaint = tiny_models.write_pipeline(tmp_path / "models/inpaint", "sd", inpainting=True)
+    if file_format == "array_record":
+        backdrop = InpaintConfig(model=inpaint, size=64, steps=1, strength=1.0, batch=6)
+    diffusion = DiffusionConfig(*models, size=64, steps=1, check="none", backdrop=backdrop)
+    generator = dataclasses.replace(
+        VARIANTS["tiny"].generator, dataset_seed=7, texture_backend="diffusion", diffusion=diffusion
+    )
+    config = Pain3dConfig(name="tiny_random", description="random weights", identities=3, generator=generator)
+    builder = Builder(config=config, data_dir=tmp_path / "data", file_format=file_format)
+    builder.download_and_prepare()
+    told = json.loads((Path(builder.data_dir) / painting_report.NAME).read_text())
+    assert set(told) == {"train", "validation", "test"}
+    for counts in told.values():
+        expected = {"people": 1, "people_procedural": 0, "portraits_refused": {}}
+        if backdrop:
+            expected |= {"frames": 33, "frames_rendered": 0, "neutral_rendered": 0, "backdrops_refused": {}}
+        assert counts == expected
+    if backdrop:
+        frame = builder.as_data_source("train")[0]
+        assert frame["backdrop"]["kept"].shape == (64, 64, 1) and 0.1 < (frame["backdrop"]["kept"] > 0).mean() < 0.7
+        assert frame["backdrop"]["model"].decode() == inpaint
+
+
+def test_counts():
+    """Refusals of a portrait count once for a person, those of a backdrop for each frame."""
+
+    def record(person, portrait, backdrop=None):
+        told = {"identity": {"id": np.int32(person)}, "portrait": {"painted": portrait[0], "faults": portrait[1]}}
+        names = ("painted", "neutral_painted", "faults")
+        return told | ({} if backdrop is None else {"backdrop": dict(zip(names, backdrop, strict=True))})
+
+    good, bad = (True, b"blank"), (False, b"blank; off centre; blank")
+    assert painting_report.count([record(1, good), record(1, good), record(4, bad)]) == {
+        "people": 2, "people_procedural": 1, "portraits_refused": {"blank": 3, "off centre": 1},
+    }  # fmt: skip
+    counts = painting_report.count(
+        [record(1, good, (True, False, b"")), record(1, good, (False, True, b"face is lost; blank"))]
+    )
+    assert (counts["frames"], counts["frames_rendered"], counts["neutral_rendered"]) == (2, 1, 1)
+    assert counts["backdrops_refused"] == {"face is lost": 1, "blank": 1}
 
 
 @pytest.mark.slow
@@ -74,6 +125,8 @@ def test_a_build_records_its_portraits(tmp_path, monkeypatch):
     elsewhere = os.environ | {"PAINJAX_CACHE": str(tmp_path / "other_cache")}
     subprocess.run([sys.executable, "-c", ON_BEAM, told, tmp_path / "beam"], check=True, cwd=ROOT, env=elsewhere)
     (built,) = (tmp_path / "beam/pain3d/tiny_random").glob("[0-9]*")
+    counted = [json.loads((Path(folder) / painting_report.NAME).read_text()) for folder in (builder.data_dir, built)]
+    assert counted[0] == counted[1] and sum(counts["people"] for counts in counted[0].values()) == 6
     for split in builder.info.splits:
         expected, got = builder.as_data_source(split), tfds.builder_from_directory(built).as_data_source(split)
         assert len(got) == len(expected) > 0

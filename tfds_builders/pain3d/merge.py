@@ -18,7 +18,7 @@ import tensorflow_datasets as tfds
 from data_gen import finished
 from data_gen.record import GENERATOR_VERSION
 from data_gen.scene import SPLITS
-from tfds_builders.pain3d import shard_manifest
+from tfds_builders.pain3d import painting_report, shard_manifest
 from tfds_builders.pain3d.pain3d_dataset_builder import Builder
 from tfds_builders.pain3d.shard_manifest import Manifest
 from tfds_builders.pain3d.shards import folder_of
@@ -48,6 +48,8 @@ def merge(builder: Builder) -> Path:
     default.write_text(json.dumps({"default_config_name": builder.DEFAULT_BUILDER_CONFIG_NAME}))
     os.replace(folder, target)
     finished.remove_all(target.parent)
+    if builder.builder_config.generator.diffusion is not None:
+        painting_report.write(target)
     return target
 
 

@@ -23,6 +23,7 @@ from data_gen.scene import AGE_GROUPS, CELLS, ETHNICITIES, GENDERS, KINDS, SPLIT
 from data_gen.sessions import RIGS, ROOMS
 from data_gen.variants import VARIANTS, Variant
 from painjax.pspi import AU_NAMES
+from tfds_builders.pain3d import painting_report
 from tfds_builders.pain3d.bucket_writer import BucketWriter
 
 
@@ -153,6 +154,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         preflight.check_output(parent, frames, config.generator.image_size, finished.kept_bytes(parent))
         super().download_and_prepare(**kwargs)
         finished.remove_all(parent)
+        if config.generator.diffusion is not None:
+            painting_report.write(Path(self.data_dir))
 
     @property
     def _in_bucket(self) -> bool:

@@ -30,6 +30,7 @@ def folders(tmp_path_factory):
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("PAINJAX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of processes that paint: tests share the cores
     pipelines._loaded.clear()
 
 
