@@ -232,7 +232,8 @@ def takes(config: GeneratorConfig, scenes: Sequence[Scene]) -> list[tuple[Scene,
     """Any scenes of one person, of a plan or made by hand, with their pictures (encoded) and what their pixels say.
 
     Returns:
-      (scene, `image`, `heatmap`, `heatmap_frontal`, `mask`, `landmarks`, `landmarks_visible`, `distance_mm`), in order.
+      (scene, `image`, `heatmap`, `heatmap_frontal`, `mask`, `landmarks`, `landmarks_visible`, `distance_mm`, and
+      `backdrop` where backdrops are painted), in order.
 
     Raises:
       ValueError: if the scenes are of several people.
