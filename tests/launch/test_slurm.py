@@ -96,7 +96,7 @@ def test_a_preempted_training_ends_as_an_uninterrupted_one(slurm, nodes_with_dat
     first = max(int(path.name) for path in (workdir / "checkpoints").iterdir())
     text = log.read_text()
     assert f"Start 1 of job {job}: {workdir} has no checkpoint yet, so it starts from step 0." in text
-    assert text.count(f"Told to stop: saved step {first}.") == len(NODES)
+    assert text.count(f"Stopped at step {first} of {STEPS}") == len(NODES)
     assert "exit code 143" in text
 
     wait_for_step(workdir, log, first + 1)
