@@ -8,7 +8,8 @@ import pytest
 from diffusers.utils import logging as diffusers_logging
 from safetensors.numpy import load_file, save_file
 
-from data_gen.diffusion import pipelines, sources
+from data_gen import scene
+from data_gen.diffusion import pipelines, scenery, sources
 from data_gen.diffusion.config import ControlConfig, DiffusionConfig, InpaintConfig
 from tests.data_gen.diffusion import tiny_models
 
@@ -134,6 +135,20 @@ def test_numbers_that_are_none_are_a_fault(folders, tmp_path):
     painter = load(settings(folders, "sd", model=str(tmp_path / "copy")))
     (painting, *_) = painter.paint(controls, TEXTS, NEGATIVES, SEEDS, starts)
     assert painting == pipelines.Painting(None, "not finite")
+
+
+def test_a_safety_checker_that_blanks_is_a_fault(folders, tmp_path):
+    tiny_models.write_blanking(tmp_path / "copy", folders["sd"])
+    controls, starts = material()
+    painter = load(settings(folders, "sd", model=str(tmp_path / "copy")))
+    (painting, *_) = painter.paint(controls, TEXTS, NEGATIVES, SEEDS, starts)
+    assert painting == pipelines.Painting(None, "safety checker")
+
+
+def test_a_prompt_that_is_too_long_is_named(folders, tmp_path):
+    short = tiny_models.write_pipeline(tmp_path / "short", "sd", tokens=77)
+    with pytest.raises(ValueError, match="A prompt has .* tokens, and .*short reads 77. Shorten diffusion's style"):
+        scenery.paint([], scene.identity(0, 6), SIZE, settings(folders, "sd", model=short))
 
 
 def test_models_that_do_not_fit(folders):

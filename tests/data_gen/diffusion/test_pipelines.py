@@ -9,10 +9,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from diffusers.utils import logging as diffusers_logging
 from safetensors.numpy import load_file, save_file
-from transformers import CLIPConfig, CLIPImageProcessor
 
 from data_gen.diffusion import pipelines, sources
 from data_gen.diffusion.config import DiffusionConfig
@@ -142,20 +140,7 @@ def test_numbers_that_are_none_are_a_fault(folders, tmp_path):
 
 def test_a_safety_checker_that_blanks_is_a_fault(folders, tmp_path):
     model, controlnet = folders["sd"]
-    shutil.copytree(model, tmp_path / "copy")
-    parts = {"hidden_size": 32, "intermediate_size": 37, "num_attention_heads": 4, "num_hidden_layers": 1}
-    config = CLIPConfig(text_config=parts, vision_config=parts | {"image_size": 32, "patch_size": 8}, projection_dim=16)
-    checker = StableDiffusionSafetyChecker(config)
-    torch.nn.init.constant_(checker.concept_embeds_weights, -2.0)  # everything is above such a threshold
-    checker.save_pretrained(tmp_path / "copy" / "safety_checker")
-    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32).save_pretrained(tmp_path / "copy/feature_extractor")
-    index = json.loads((tmp_path / "copy/model_index.json").read_text())
-    index |= {
-        "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
-        "feature_extractor": ["transformers", "CLIPImageProcessor"],
-        "requires_safety_checker": True,
-    }
-    (tmp_path / "copy/model_index.json").write_text(json.dumps(index))
+    tiny_models.write_blanking(tmp_path / "copy", model)
     painter = pipelines.load(settings((str(tmp_path / "copy"), controlnet)))
     (painting,) = painter.paint(controls()[:1], TEXTS[:1], NEGATIVES[:1], SEEDS[:1])
     assert painting == pipelines.Painting(None, "safety checker")

@@ -1,6 +1,7 @@
 """Pipelines of the real classes with a few thousand random weights each, as folders that `from_pretrained` reads."""
 
 import json
+import shutil
 from pathlib import Path
 
 import torch
@@ -14,7 +15,15 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+)
 
 torch.set_num_threads(1)  # other tests have the other cores
 TEXT = 512  # tokens: without merges every letter is one
@@ -76,6 +85,24 @@ def write_controlnet(folder: Path, kind: str, seed: int = 0) -> str:
         torch.nn.init.normal_(layer.weight, std=0.3)  # made to do nothing at first, as in every ControlNet
     network.save_pretrained(folder)
     return str(folder)
+
+
+def write_blanking(folder: Path, pipeline: str) -> None:
+    """A copy of a pipeline of kind 'sd' with a safety checker to which everything is an offence."""
+    shutil.copytree(pipeline, folder)
+    parts = {"hidden_size": 32, "intermediate_size": 37, "num_attention_heads": 4, "num_hidden_layers": 1}
+    config = CLIPConfig(text_config=parts, vision_config=parts | {"image_size": 32, "patch_size": 8}, projection_dim=16)
+    checker = StableDiffusionSafetyChecker(config)
+    torch.nn.init.constant_(checker.concept_embeds_weights, -2.0)  # everything is above such a threshold
+    checker.save_pretrained(folder / "safety_checker")
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32).save_pretrained(folder / "feature_extractor")
+    index = json.loads((folder / "model_index.json").read_text())
+    index |= {
+        "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+        "feature_extractor": ["transformers", "CLIPImageProcessor"],
+        "requires_safety_checker": True,
+    }
+    (folder / "model_index.json").write_text(json.dumps(index))
 
 
 def _blocks(kind: str) -> dict:
