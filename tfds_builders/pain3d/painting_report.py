@@ -10,13 +10,12 @@ its refusals; a backdrop for each frame.
 import collections
 import json
 import logging
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
-
-from painjax.files import write_json
 
 NAME = "painting.json"
 _SKIP = tfds.decode.SkipDecoding()
@@ -28,7 +27,9 @@ def write(folder: Path) -> Path:
     builder = tfds.builder_from_directory(folder)
     counts = {split: count(_records(builder, split)) for split in builder.info.splits}
     path = folder / NAME
-    write_json(path, counts)
+    draft = path.with_name(f".{NAME}")
+    draft.write_text(json.dumps(counts, indent=1) + "\n")
+    os.replace(draft, path)
     for split, told in counts.items():
         fell_back = told["people_procedural"] or told.get("frames_rendered") or told.get("neutral_rendered")
         logging.log(logging.WARNING if fell_back else logging.INFO, "%s: %s", split, json.dumps(told))
