@@ -29,6 +29,7 @@ class _Seen:
 
     dense: tuple[int, int]  # near wisps first
     edges: tuple[int, int]  # far wisps first
+    field: tuple[int, int]  # those of `dense` that are no beard
 
 
 class HairDrawing:
@@ -128,7 +129,8 @@ class HairDrawing:
         gl.glDepthMask(gl.GL_FALSE)
         edges = self._visible(far, FAINT)
         gl.glDepthMask(gl.GL_TRUE)
-        self._seen[key] = _Seen(self._index_buffer(dense), self._index_buffer(edges))
+        wisp = dense[:, 0] // (2 * self._rest.shape[1])
+        self._seen[key] = _Seen(*map(self._index_buffer, (dense, edges, dense[~hair.beard[wisp]])))
 
     def _visible(self, triangles: np.ndarray, dense: float) -> np.ndarray:
         """(n, 3) indices: of those given, in their order, the ones of which a pixel or more is in sight."""
@@ -191,7 +193,8 @@ class HairDrawing:
         gl.glDrawElements(gl.GL_TRIANGLES, count, gl.GL_UNSIGNED_INT, None)
 
     def field(self, vertices: np.ndarray, world_to_clip: np.ndarray) -> None:
-        """Writes `HAIR_VALUE` before the head in the field that the bound framebuffer holds: wisps without gaps.
+        """Writes `HAIR_VALUE` before the head in the field that the bound framebuffer holds: wisps without gaps, but no
+        beard.
 
         Args:
           vertices: (V, 3) mm of the head.
@@ -203,7 +206,7 @@ class HairDrawing:
         self._pose(vertices)
         self._aim(self._field_program, world_to_clip)
         gl.glUniform1f(gl_objects.location(gl, self._field_program, "value"), HAIR_VALUE)
-        self._draw(*self._seen[world_to_clip.tobytes()].dense)
+        self._draw(*self._seen[world_to_clip.tobytes()].field)
 
     def shadow(self, vertices: np.ndarray) -> None:
         """Draws all hair as the bound framebuffer's program in use does."""

@@ -27,8 +27,9 @@ class Field:
 
     Attributes:
       values: (S, S) float32, the field interpolated over the visible surface; 0 where there is no head.
-      mask: (S, S) bool, true where the head is and no hair hides it.
-      depth: (S, S) float32, mm along the optical axis, of the head or the hair before it; +inf where there is neither.
+      mask: (S, S) bool, true where the head is and no hair but a beard hides it or is painted there.
+      depth: (S, S) float32, mm along the optical axis, of the head or the hair before it, but for beards; +inf where
+        there is neither.
     """
 
     values: np.ndarray
@@ -137,8 +138,8 @@ class Renderer:
         gl.glPixelStorei(gl.GL_PACK_ALIGNMENT, 1)
         gl.glPixelStorei(gl.GL_UNPACK_ALIGNMENT, 1)
         self._height_target = gl_objects.target(gl, visibility.SIZE, gl.GL_RG32F)
-        shade = visibility.bake(topology, normals, self.heights)
-        gl_objects.update(gl, self._visibility, shade[self._corner_vertex])
+        self._baked = visibility.bake(topology, normals, self.heights)  # [V, 4]
+        gl_objects.update(gl, self._visibility, self._baked[self._corner_vertex])
 
     def __enter__(self) -> "Renderer":
         return self
@@ -179,6 +180,8 @@ class Renderer:
         self._displacement = texture.displacement
         self._exposure = texture.exposure
         gl_objects.update(gl, self._hairy, self._unpainted if texture.painted_hair is None else texture.painted_hair)
+        seen = self._baked if texture.shade is None else self._baked * texture.shade[:, None]
+        gl_objects.update(gl, self._visibility, seen[self._corner_vertex])
         self._hair.set(texture.hair, rest)
 
     def pose(self, vertices: np.ndarray, wrinkles: np.ndarray | None = None) -> Pose:

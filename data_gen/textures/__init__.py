@@ -26,6 +26,7 @@ class HairMesh:
       columns: (W, 2) float32, where a wisp begins and ends across the texture, 0..1.
       light: (W,) float32 0..1, how much of it the wisps outside let through; tone: (W,) float32, factor of the colour;
         shine: (W,) float32 0..1, how much of what strands mirror is left: short ones lie in all directions.
+      beard: (W,) bool, grows on the face and moves with it, so that fields see through to the skin below.
       hangs: (W, S) bool, free of the head, which hides what lies on its far side.
       binding: (W * S, V) sparse: what each node's motion is made of, rows sum to 1.
       texture: (rows, columns, 4) float32, linear colour and opacity of the strands; row 0 is at the roots.
@@ -38,6 +39,7 @@ class HairMesh:
     light: np.ndarray
     shine: np.ndarray
     tone: np.ndarray
+    beard: np.ndarray
     hangs: np.ndarray
     binding: scipy.sparse.csr_array
     texture: np.ndarray
@@ -57,6 +59,7 @@ class Texture:
       hair: hair that stands off the head; None: what there is, is painted.
       painted_hair: (V,) float32, > 0 where hair is painted on the scalp, < 0 elsewhere, linear across the border; None:
         nowhere.
+      shade: (V,) float32 0..1, the share of all light that hair lets get to each vertex; None: all.
       exposure: factor by which a photographer would open the aperture for this face.
       origin: what each frame records of how the texture was made (`record.PORTRAIT`); None: procedural.
     """
@@ -68,6 +71,7 @@ class Texture:
     displacement: np.ndarray | None = None
     hair: HairMesh | None = None
     painted_hair: np.ndarray | None = None
+    shade: np.ndarray | None = None
     exposure: float = 1.0
     origin: Mapping[str, Any] | None = None
 

@@ -133,6 +133,7 @@ def grow(
         light=(1 - 0.3 * rng.random(count)).astype(np.float32),
         shine=np.full(count, 0.35, np.float32),
         tone=(0.85 * np.exp(0.10 * rng.standard_normal(count))).astype(np.float32),
+        beard=np.ones(count, bool),
         hangs=np.zeros((count, nodes), bool),
         binding=scipy.sparse.csr_array((values, (rows, columns)), shape=(count * nodes, len(face.points))),
         texture=texture,

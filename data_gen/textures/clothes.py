@@ -118,7 +118,7 @@ def displacement(worn: Top, face: Anatomy, is_skin: np.ndarray, bottom: float) -
     """
     below, across, y = below_edge(worn, face, bottom), face.points[:, 0], face.points[:, 1]
     away = THICKNESS_MM[worn.kind] * smoothstep(0.0, 7.0, below) * is_skin
-    widest, cloth = np.abs(across[is_skin]).max(), smoothstep(10.0, 40.0, below) * is_skin
+    widest, cloth = np.abs(across[is_skin]).max(), smoothstep(3.0, 20.0, below) * is_skin
     farther = max(SHOULDER_MM - widest, 0.0) * smoothstep(0.6, 1.0, np.abs(across) / widest) * cloth
     lower = LOWER_MM * smoothstep(40.0, 5.0, y - bottom) * cloth
     onwards = np.stack([np.sign(across) * farther, -0.5 * farther - lower, 0 * across], -1)

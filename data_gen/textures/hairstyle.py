@@ -81,6 +81,7 @@ def grow(identity: Identity, hair: Hair, face: Anatomy, skull: Skull) -> HairMes
         light=open_to_light.astype(np.float32),
         shine=np.full(count, np.clip(cut.top / 40, 0.25, 1), np.float32),
         tone=tone.astype(np.float32),
+        beard=np.zeros(count, bool),
         hangs=paths.hangs,
         binding=_binding(paths.below.reshape(-1, 3), skull, len(face.points)),
         texture=strand_colors(hair),

@@ -10,6 +10,7 @@ from data_gen.textures import HairMesh, Texture, beard, brows, clothes, hair, ha
 from data_gen.textures.anatomy import Anatomy, locate
 from data_gen.textures.atlas import Atlas, bake, vertex_normals
 from data_gen.textures.folds import Patch, patches
+from data_gen.textures.hair_shade import hair_shade
 from data_gen.textures.parts import parts
 from data_gen.textures.skin import skin
 from data_gen.textures.skin_ground import SkinGround
@@ -90,6 +91,8 @@ def paint(identity: Identity, face_model: FaceModel, size: int) -> Texture:
     for mine, rgb, rough, soft in parts(identity, atlas, face, 0.6 * look.color):
         color[mine], roughness[mine], subsurface[mine], height[mine] = rgb, rough, soft, 0.0
     bare = (face.front > 0.5) & (atlas.materials == MATERIALS.index("skin"))
+    mesh = hairstyle.grow(identity, look, board.vertices, board.skull)
+    painted = hairline.painted(look, board.vertices, board.vertex_is_skin)
     albedo, gloss = packing.albedo(atlas, color, roughness)
     return Texture(
         albedo=albedo,
@@ -97,16 +100,23 @@ def paint(identity: Identity, face_model: FaceModel, size: int) -> Texture:
         surface=packing.surface(atlas, height, subsurface),
         wrinkles=packing.wrinkles(atlas, board.wrinkles, full),
         displacement=clothes.displacement(worn, board.vertices, board.vertex_is_skin, board.bottom),
-        hair=_grown(identity, look, bearded, board),
-        painted_hair=hairline.painted(look, board.vertices, board.vertex_is_skin),
+        hair=_bearded(mesh, identity, look, bearded, board) if bearded else mesh,
+        painted_hair=painted,
+        shade=_shade(mesh if look.cut.top > 12 else None, painted, board),  # a buzz cut shades nothing
         exposure=float((0.30 / np.average(color[bare])) ** 0.25),
     )
 
 
-def _grown(identity: Identity, look: hair.Hair, bearded: beard.Beard | None, board: Canvas) -> HairMesh | None:
+def _bearded(mesh: HairMesh | None, identity: Identity, look: hair.Hair, own: beard.Beard, board: Canvas) -> HairMesh:
     """Hair and beard."""
-    mesh = hairstyle.grow(identity, look, board.vertices, board.skull)
-    if bearded is None:
-        return mesh
     texture, nodes = hairstyle.strand_colors(look) if mesh is None else mesh.texture, look.cut.nodes
-    return beard.join(mesh, beard.grow(identity, bearded, board.topology, board.vertices, texture, nodes))
+    return beard.join(mesh, beard.grow(identity, own, board.topology, board.vertices, texture, nodes))
+
+
+def _shade(mesh: HairMesh | None, painted: np.ndarray, board: Canvas) -> np.ndarray:
+    """(V,) of `Texture`: on the face, the ears and the neck."""
+    face = board.vertices
+    shaded = np.flatnonzero(board.vertex_is_skin & (painted < 0.5) & (face.points[:, 2] > -60))
+    shade = np.ones(len(painted), np.float32)
+    shade[shaded] = hair_shade(mesh, board.topology.template[shaded], face.normals[shaded], face.scale)
+    return shade

@@ -17,6 +17,7 @@ from etils import epath
 from tensorflow_datasets.core.dataset_builder import load_default_config_name
 
 from data_gen import finished, preflight
+from data_gen.record import GENERATOR_VERSION as VERSION
 from data_gen.scene import SPLITS, unpack_seed
 from data_gen.shards import Shard
 from painjax import __main__
@@ -182,7 +183,7 @@ def flipped(data_dir):
     [
         (lambda d: (folder(d) / "shard-00001-of-00002.json").unlink(), r"are missing: 1/2\..*--shard=1/2"),
         (lambda d: shutil.rmtree(folder(d)), r"There are no shards in .*--shard=i/n"),
-        (setting("version", "1.0.0"), "shard-00001-of-00002.json has version '1.0.0', and this PainJAX has '2.0.0'"),
+        (setting("version", "1.0.0"), f"-00001-of-00002.json has version '1.0.0', and this PainJAX has '{VERSION}'"),
         (setting("dataset_seed", 3), "shard-00001-of-00002.json has dataset_seed 3, and this PainJAX has 2"),
         (setting("files", ["ict-4"]), r"shard-00001-of-00002.json has files \['ict-4'\], and shard-00000-of-00002"),
         (setting("code", "abc"), "shard-00001-of-00002.json has code 'abc', and shard-00000-of-00002.json has"),
@@ -201,14 +202,14 @@ def test_nothing_but_whole_shards_of_one_data_set_is_merged(data_dir, capsys, wr
     wrong(data_dir)
     with pytest.raises(ValueError, match=message):
         merge.merge(tiny(data_dir))
-    assert not (data_dir / "pain3d" / "tiny" / "2.0.0").exists()
+    assert not (data_dir / "pain3d" / "tiny" / VERSION).exists()
     assert __main__.main(["generate", "--config=tiny", f"--data_dir={data_dir}", "--merge"]) == 2
     assert capsys.readouterr().err.startswith("painjax generate: ")
 
 
 def test_a_data_set_that_is_half_there_is_not_written_over(data_dir):
-    (data_dir / "pain3d" / "tiny" / "2.0.0").mkdir()
-    with pytest.raises(FileExistsError, match=r"tiny/2\.0\.0 is there\. Remove it"):
+    (data_dir / "pain3d" / "tiny" / VERSION).mkdir()
+    with pytest.raises(FileExistsError, match=rf"tiny/{VERSION} is there\. Remove it"):
         merge.merge(tiny(data_dir))
 
 

@@ -65,6 +65,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version(GENERATOR_VERSION)
     RELEASE_NOTES = {
+        "3.0.0": "Better hair, beards, shoulders and teeth, so that every picture is another; in masks and heatmaps a "
+        "beard is face. New configurations with the suffix `_diffusion`.",
         "2.0.0": "Rooms, light rigs, lens, head roll and expression wrinkles, all recorded; units outside PSPI; "
         "configurations `distractors` and `clips`. The CHANGELOG beside this file has the rest.",
         "1.0.0": "First release: procedural and ICT-FaceKit heads, procedural textures.",

@@ -48,9 +48,13 @@ def test_teeth_are_single_and_wait_behind_closed_lips(face, people):
 
 
 def test_upper_teeth_stand_before_the_lower_and_meet_them(face):
-    p = face.topology.template
-    upper = p[part(face, "teeth", lambda p: (np.abs(p[:, 0]) < 4) & (p[:, 1] > -71) & (p[:, 2] > 88))]
-    lower = p[part(face, "teeth", lambda p: (np.abs(p[:, 0]) < 4) & (p[:, 1] < -68) & (p[:, 2] < 88.2))]
+    t = face.topology
+    teeth = t.materials == MATERIALS.index("teeth")
+    pieces = components(t)[teeth]
+    crowns = [t.template[np.unique(t.faces[teeth][pieces == piece])] for piece in np.unique(pieces)]
+    middle = sorted((c for c in crowns if np.abs(c[:, 0]).min() < 1), key=lambda c: c[:, 1].mean())
+    lower, upper = np.concatenate(middle[:2]), np.concatenate(middle[2:])
+    assert len(middle) == 4
     assert 1.5 < upper[:, 2].max() - lower[:, 2].max() < 4  # overjet
     assert 0.5 < lower[:, 1].max() - upper[:, 1].min() < 4  # overbite
 

@@ -217,3 +217,25 @@ def test_painted_hair_is_no_face_in_the_mask(model):
     pieces = [np.bincount(scipy.ndimage.label(mask)[0].ravel())[1:] for mask in (field.mask, unpainted.mask)]
     specks = [sum(sizes[sizes < 200]) for sizes in pieces]  # pixels
     assert specks[0] < 0.2 * specks[1]
+
+
+def test_a_beard_is_face_in_the_mask(model):
+    """A full beard takes nothing from a field, neither its values nor its depth, and is seen in the picture."""
+    topology, someone = model.topology, person(1, gender="male")
+    camera = cameras.aim(cameras.FRONTAL, topology.template[topology.landmarks], 112)
+    board, values = canvas(topology, SIZE), np.linspace(0.2, 0.8, len(topology.template), dtype=np.float32)
+    own = beard.Beard("full", 15.0, hair.style(someone))
+    mesh = beard.grow(someone, own, topology, board.vertices, hairstyle.strand_colors(own.hair), 5)
+    bare = dataclasses.replace(paint("procedural", someone, model, SIZE), hair=None)
+    light = scene.Light(key_azimuth=0, key_elevation=20, key=1.0, fill=0.5, ambient=0.5, kelvin=5500)
+    background = np.zeros((112, 112, 3), np.uint8)
+    with Renderer(topology, 112) as renderer:
+        renderer.set_texture(bare)
+        head = renderer.field(topology.template, values, camera)
+        shaved = renderer.color(topology.template, camera, light, background)
+        renderer.set_texture(dataclasses.replace(bare, hair=mesh))
+        field = renderer.field(topology.template, values, camera)
+        worn = renderer.color(topology.template, camera, light, background)
+    assert (np.abs(worn.astype(int) - shaved).max(-1) > 8).sum() > 100
+    for name in ("values", "mask", "depth"):
+        np.testing.assert_array_equal(getattr(field, name), getattr(head, name))
