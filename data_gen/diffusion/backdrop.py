@@ -58,8 +58,8 @@ def kept(field: Field, coverage: np.ndarray) -> np.ndarray:
     """(S, S) bool: the pixels of the face, by the field of `face_vertices`, and in which of them there is nothing of
     the room by their `coverage` (S, S) uint8.
 
-    Hair amid the face, a beard or single wisps of a fringe, is kept with it, for a model could only blur the skin
-    between; the labels say of its pixels that they are hair.
+    Hair amid the face, such as single wisps of a fringe, is kept with it, for a model could only blur the skin between;
+    the labels say of its pixels that they are hair. A beard is face.
     """
     face = field.mask & (field.values > BARE)
     along = np.arange(-(reach := max(round(WISP * len(face)), 1)), reach + 1)
