@@ -43,7 +43,11 @@ def test_infer():
     assert result["ratio_enrolled"] == pytest.approx(
         result["images_per_second_enrolled"] / result["torch_images_per_second"]
     )
-    assert result["gflop_per_image_enrolled"] < 0.6 * result["gflop_per_image"]
+    # Enrolled, the neutral's pass is left out: 4 patches and 5 tokens more, 32 wide, 2 blocks, adapters of rank 8, and
+    # the keys and values that the frame asks.
+    block = 2 * 9 * 32 * (96 + 32 + 2 * 128) + 4 * 9 * 9 * 32 + 2 * 9 * 8 * (32 + 96 + 32 + 32)
+    neutral = 2 * 4 * 768 * 32 + 2 * block + 2 * 9 * 32 * 64
+    assert (result["gflop_per_image"] - result["gflop_per_image_enrolled"]) * 1e9 == pytest.approx(neutral)
 
 
 @pytest.mark.slow
