@@ -18,7 +18,7 @@ from tests.launch.slurm_cluster import NODES, cluster, wait_until, why_not
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN, GENERATE = ROOT / "launch/slurm/train.sbatch", ROOT / "launch/slurm/generate.sbatch"
-MEASURED = ("images_per_s", "data_wait", "eta_s")  # other in every run
+MEASURED = ("images_per_s", "examples_per_s_per_device", "mfu", "data_wait", "eta_s")  # other in every run
 STEPS = 100
 
 pytestmark = pytest.mark.slow
