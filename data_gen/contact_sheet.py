@@ -40,7 +40,8 @@ def sheet(rows: Sequence[Sequence[Cell]], title: str = "") -> Image.Image:
     picture = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(picture)
     if title:
-        draw.text((4, 6), title, INK, ImageFont.load_default(16))
+        wide = ImageFont.load_default(16).getlength(title)
+        draw.text((4, 6), title, INK, ImageFont.load_default(16 * min(1, (size[0] - 8) / wide)))
     for i, row in enumerate(rows):
         for j, cell in enumerate(row):
             x, y = j * (width + 2), top + i * (height + CAPTION)

@@ -77,6 +77,14 @@ def test_rows_of_a_sheet_start_at_the_left():
     assert (picture[8 + CAPTION : 16 + CAPTION, :8] == (0, 0, 255)).all()
 
 
+def test_a_long_title_is_shrunk_to_its_sheet():
+    cell = Cell(np.zeros((150, 150, 3), np.uint8))
+    empty, full = (np.asarray(sheet([[cell] * 2], title))[:20] for title in (" ", "a title of many words " * 3))
+    assert (empty == 255).all()
+    inked = np.flatnonzero((full < 255).any(axis=(0, 2)))
+    assert 240 < inked[-1] < full.shape[1] - 2 and inked[0] < 8
+
+
 def test_heat_reddens_what_it_covers_only():
     picture = np.full((2, 2, 3), 100, np.uint8)
     heat = np.array([[0, 255], [0, 128]], np.uint8)
