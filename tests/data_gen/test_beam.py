@@ -225,9 +225,11 @@ def test_painting_processes_end_with_their_parent(painted, tmp_path, monkeypatch
     monkeypatch.setenv("PAINJAX_CACHE", str(tmp_path / "cache"))
     check_children_end(
         "import threading, time; from data_gen import generate; from data_gen.diffusion import cache\n"
-        "from data_gen.generator_config import GeneratorConfig; from data_gen.diffusion.config import DiffusionConfig\n"
+        "from data_gen.diffusion.config import DiffusionConfig, InpaintConfig\n"
+        "from data_gen.generator_config import GeneratorConfig\n"
         f"threading.Thread(target=generate.with_portraits, args=[{painted}, range(500)], daemon=True).start()\n"
-        "while not list(cache.entries()): time.sleep(0.01)\n"
+        "deadline = time.monotonic() + 300\n"
+        "while not list(cache.entries()): assert time.monotonic() < deadline; time.sleep(0.01)\n"
         "import psutil; children = [p.pid for p in psutil.Process().children() if 'spawn_main' in str(p.cmdline())]",
         tmp_path,
     )
@@ -237,7 +239,7 @@ def check_children_end(code, folder):
     """That the processes whose numbers the code puts into `children` do, when the one that runs it is killed."""
     code = f"import os, signal\n{code}\nprint(*children, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)"
     with (folder / "children").open("w") as said:  # a pipe would stay open as long as they live
-        killed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=said, stderr=subprocess.DEVNULL)
+        killed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=said)
     children = [int(pid) for pid in (folder / "children").read_text().split()]
     assert children and killed.returncode == -signal.SIGKILL
     deadline = time.monotonic() + 60
