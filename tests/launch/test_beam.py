@@ -156,10 +156,10 @@ def test_the_command_of_the_job_is_understood_and_finds_job_server_and_workers()
 
 
 @pytest.mark.slow
-def test_the_command_of_the_job_builds_by_a_job_server_and_a_pool_of_workers(tiny_dataset, tmp_path):
+def test_the_command_of_the_job_builds_by_a_job_server_and_a_pool_of_workers(tiny_dataset, tmp_path, free_ports):
     """Beam's own job server in Python, in Flink's place, and the pool that PainJAX's container is."""
     job = container(named("painjax-build", "Job", "build.yaml")["spec"]["template"], "painjax")
-    server, workers = free_ports(2)
+    server, workers = free_ports
     here = {
         "/data/tensorflow_datasets": str(tmp_path),
         "--config=full": "--config=tiny",
@@ -178,10 +178,13 @@ def test_the_command_of_the_job_builds_by_a_job_server_and_a_pool_of_workers(tin
         [*beams, "apache_beam.runners.portability.local_job_service_main", f"--port={server}"],
         [*beams, "apache_beam.runners.worker.worker_pool_main", f"--service_port={workers}"],
     ]
-    started = [subprocess.Popen(words, env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL) for words in services]
+    logs = [tmp_path / "server.log", tmp_path / "workers.log"]
+    started = []
     try:
-        for port in (server, workers):
-            wait_for_port(port)
+        for words, port, log in zip(services, free_ports, logs, strict=True):
+            with log.open("w") as said:
+                started.append(subprocess.Popen(words, env=environment, cwd=tmp_path, stderr=said))
+            wait_for_port(port, started[-1], log)
         subprocess.run(command, check=True, cwd=ROOT, env=environment)
     finally:
         for process in started:
@@ -195,21 +198,24 @@ def test_the_command_of_the_job_builds_by_a_job_server_and_a_pool_of_workers(tin
             np.testing.assert_equal(got[i], expected[i])
 
 
-def free_ports(count):
+@pytest.fixture
+def free_ports():
+    """Two, which no one else is given: they are held here, and shared with the services of gRPC that ask for them."""
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for free in sockets:
-            free.bind(("", 0))
-        return [free.getsockname()[1] for free in sockets]
+        sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
+        for held in sockets:
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            held.bind(("", 0))
+        yield [held.getsockname()[1] for held in sockets]
 
 
-def wait_for_port(port):
+def wait_for_port(port, process, log):
     deadline = time.monotonic() + 120
     while True:
         try:
             return socket.create_connection(("localhost", port), timeout=5).close()
         except OSError:
-            assert time.monotonic() < deadline
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
 
 

@@ -1,6 +1,5 @@
 """A data set that is built in a bucket, which a file system in memory stands in for."""
 
-import fsspec
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -27,7 +26,7 @@ class Bucket(MemoryFileSystem):
 @pytest.fixture
 def bucket(monkeypatch):
     monkeypatch.setattr("etils.epath.gpath._is_tf_installed", lambda: False)  # which would ask Amazon
-    fsspec.register_implementation("s3", Bucket, clobber=True)
+    monkeypatch.setattr("etils.epath.backend._FileSystemSpecBackend._get_filesystem", lambda _, name: Bucket())
     return Bucket
 
 
