@@ -187,7 +187,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "generate", help="Write a shard of the data set on this machine, merge shards, or paint portraits."
     )
-    commands.add_parser("cache", help="List, verify or prune the portraits of diffusion textures.")
+    commands.add_parser("cache", help="List, verify or prune the portraits and backdrops that were painted.")
 
     sub = command(
         "doctor",

@@ -2,11 +2,12 @@
 
 painjax generate --config=full --data_dir=DIR --shard=3/8    on each machine, or in each task of an array job
 painjax generate --config=full --data_dir=DIR --merge        once, when the shards lie in one folder
-painjax generate --config=full_diffusion --portraits         before, on a machine with a GPU: the others then need none
+painjax generate --config=full_diffusion --portraits         before, on a machine with a GPU: the others then need none;
+                                                             with --config=full_backdrop, backdrops too
 
 A shard that was killed goes on when the same command is run again. Machines without a common disk: copy the files of
-DIR/pain3d/CONFIG/shards into one such folder before merging. Portraits are found where PAINJAX_CACHE is the same
-folder for all machines.
+DIR/pain3d/CONFIG/shards into one such folder before merging. Portraits and backdrops are found where PAINJAX_CACHE and
+HF_HOME are folders that all machines see; with HF_HUB_OFFLINE=1 those that draw mean the models' commits that painted.
 """
 
 import argparse
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     what.add_argument("--merge", action="store_true", help="make the data set of the shards that are there")
     what.add_argument(
         "--portraits", metavar="i/n", nargs="?", const="0/1",
-        help="paint what the cache lacks of diffusion textures, of all people or of shard i of n, and draw nothing",
+        help="paint the portraits, and backdrops, that the cache lacks, of all people or of shard i of n; draw nothing",
     )  # fmt: skip
     options = parser.parse_args(arguments)
     builder = Builder(config=options.config, data_dir=options.data_dir)

@@ -66,7 +66,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version(GENERATOR_VERSION)
     RELEASE_NOTES = {
         "3.0.0": "Better hair, beards, shoulders and teeth, so that every picture is another; in masks and heatmaps a "
-        "beard is face. New configurations with the suffix `_diffusion`.",
+        "beard is face. New configurations with the suffixes `_diffusion` and `_backdrop`.",
         "2.0.0": "Rooms, light rigs, lens, head roll and expression wrinkles, all recorded; units outside PSPI; "
         "configurations `distractors` and `clips`. The CHANGELOG beside this file has the rest.",
         "1.0.0": "First release: procedural and ICT-FaceKit heads, procedural textures.",
@@ -76,8 +76,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "For the `_ict` and `_flame` configurations, and only without internet: put the folder `FaceXModel` of "
         "the public repository ICT-VGL/ICT-FaceKit (MIT licence) here, or set PAINJAX_ICT_DIR to it. The `_flame` ones "
-        "also need PAINJAX_FLAME_FILE to name a FLAME model that you registered for. The `_diffusion` ones take models "
-        "from the hub, or from folders that PAINJAX_DIFFUSION_MODEL and PAINJAX_DIFFUSION_CONTROLNET name."
+        "also need PAINJAX_FLAME_FILE to name a FLAME model that you registered for. The `_diffusion` and `_backdrop` "
+        "ones take models from the hub, or from folders that PAINJAX_DIFFUSION_MODEL and PAINJAX_DIFFUSION_CONTROLNET "
+        "name, and PAINJAX_DIFFUSION_INPAINT for backdrops."
     )
 
     def __init__(self, *, file_format=None, **kwargs):
