@@ -93,9 +93,14 @@ def test_who_dies_costs_what_it_was_at(tiny_dataset, tmp_path):
         example["asymmetry"] = np.float32(0.5)
     finished.save(marked.parent, int(marked.stem), frames)
     with log.open("w") as said:
-        build = subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stderr=said)
-        wait_for(lambda: of_command(build, "spawn_main"), build)[0].kill()
-        assert build.wait() == 0, log.read_text()
+        build = subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stderr=said, start_new_session=True)
+        try:
+            wait_for(lambda: of_command(build, "spawn_main"), build)[0].kill()
+            assert build.wait() == 0, log.read_text()
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # nobody is left
+                os.killpg(build.pid, signal.SIGKILL)
+            build.wait()
     assert "A rendering process died; another one draws identity" in log.read_text()
     check_examples(tmp_path, tiny_dataset, marked=int(marked.stem))
 
