@@ -192,9 +192,9 @@ class HairDrawing:
         gl.glBindBuffer(gl.GL_ELEMENT_ARRAY_BUFFER, indices)
         gl.glDrawElements(gl.GL_TRIANGLES, count, gl.GL_UNSIGNED_INT, None)
 
-    def field(self, vertices: np.ndarray, world_to_clip: np.ndarray) -> None:
-        """Writes `HAIR_VALUE` before the head in the field that the bound framebuffer holds: wisps without gaps, but no
-        beard.
+    def field(self, vertices: np.ndarray, world_to_clip: np.ndarray, beards: bool) -> None:
+        """Writes `HAIR_VALUE` before the head in the field that the bound framebuffer holds: wisps without gaps, of
+        beards only if asked.
 
         Args:
           vertices: (V, 3) mm of the head.
@@ -206,7 +206,8 @@ class HairDrawing:
         self._pose(vertices)
         self._aim(self._field_program, world_to_clip)
         gl.glUniform1f(gl_objects.location(gl, self._field_program, "value"), HAIR_VALUE)
-        self._draw(*self._seen[world_to_clip.tobytes()].field)
+        seen = self._seen[world_to_clip.tobytes()]
+        self._draw(*(seen.dense if beards else seen.field))
 
     def shadow(self, vertices: np.ndarray) -> None:
         """Draws all hair as the bound framebuffer's program in use does."""

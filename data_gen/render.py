@@ -261,13 +261,14 @@ class Renderer:
         return pixels[::-1] if background is None else over(pixels[::-1], background)
 
     @egl.explained
-    def field(self, face: Pose | np.ndarray, values: np.ndarray, camera: Camera) -> Field:
+    def field(self, face: Pose | np.ndarray, values: np.ndarray, camera: Camera, *, beards: bool = False) -> Field:
         """A per-vertex quantity seen by the camera, pixel for pixel where `color` draws the head.
 
         Args:
           face: what `pose` returned, or (V, 3) vertices in mm for a single field.
           values: (V,) float, interpolated linearly over each triangle without light or gamma.
           camera: of this renderer's size.
+          beards: whether they hide what is behind them, as other hair does.
 
         Raises:
           ValueError: if the camera is for pictures of another size.
@@ -280,7 +281,7 @@ class Renderer:
         gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, self._field_target)
         gl.glUseProgram(self._field_program)
         self._draw(self._field_array, self._field_program, world_to_clip, self.size, self._mouth(camera, self.size))
-        self._hair.field(self._posed.vertices, world_to_clip)
+        self._hair.field(self._posed.vertices, world_to_clip, beards)
         value, depth = np.moveaxis(self._read_field(self.size), -1, 0)
         mask = (depth > 0) & (value > 0.5 * HAIR_VALUE)  # interpolation rounds
         return Field(np.where(mask, value, np.float32(0)), mask, np.where(depth > 0, depth, np.float32(np.inf)))

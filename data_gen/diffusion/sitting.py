@@ -22,8 +22,8 @@ class Sitting:
     """One head as the portrait's camera sees it.
 
     Attributes:
-      depth: (S, S) float32, mm along the optical axis, of head, clothes and hair; +inf behind them.
-      skin: (S, S) bool, bare skin in sight: no hair, cloth, eye, lash or tooth.
+      depth: (S, S) float32, mm along the optical axis, of head, clothes, hair and beard; +inf behind them.
+      skin: (S, S) bool, bare skin in sight: no hair, beard, cloth, eye, lash or tooth.
       landmarks: (68, 2) float32 pixel xy.
     """
 
@@ -47,7 +47,8 @@ def sit(neutral: np.ndarray, face_model: FaceModel, base: Texture, renderer: Ren
     """
     topology, view = face_model.topology, camera(neutral, face_model.topology, renderer.size)
     renderer.set_texture(base, neutral)
-    field = renderer.field(renderer.pose(neutral), bare_vertices(topology, base).astype(np.float32), view)
+    bare = bare_vertices(topology, base).astype(np.float32)
+    field = renderer.field(renderer.pose(neutral), bare, view, beards=True)
     xy, _ = cameras.project(view, neutral[topology.landmarks].astype(np.float64))
     return Sitting(field.depth, field.values > BARE, xy.astype(np.float32))
 

@@ -8,8 +8,9 @@ import scipy.ndimage
 
 from data_gen import scene
 from data_gen.diffusion import checks
+from data_gen.diffusion.sitting import sit
 from data_gen.scene import Light
-from data_gen.textures import paint
+from data_gen.textures import beard, hair, paint
 from tests.data_gen.diffusion.conftest import SIZE, seat
 
 PEOPLE = range(0, 24, 3)
@@ -34,6 +35,22 @@ def portraits(model, renderer):
 
 def test_the_right_head_passes(portraits):
     assert [checks.geometry(picture, sitting) for sitting, picture in portraits] == [""] * len(portraits)
+
+
+@pytest.mark.parametrize("index", [1, 9, 15, 32])
+def test_a_full_beard_is_no_missing_skin(model, renderer, index):
+    """Nor is it skin that a portrait would be put onto, and the picture of depth has it."""
+    person = scene.identity(3, index)
+    assert beard.choose(person, hair.style(person)).kind == "full"
+    sitter = seat(model, renderer, person, 256)
+    dark = dataclasses.replace(sitter.base.hair, texture=sitter.base.hair.texture * np.float32([0.1, 0.1, 0.1, 1]))
+    bearded = sitter.render(dataclasses.replace(sitter.base, hair=dark))
+    assert checks.geometry(bearded, sitter.sitting) == ""
+
+    chin = np.round(sitter.sitting.landmarks[8] - (0, 0.02 * SIZE)).astype(int)[::-1]
+    shaven = sit(sitter.neutral, model, dataclasses.replace(sitter.base, hair=None), renderer)
+    assert shaven.skin[*chin] and not sitter.sitting.skin[*chin]
+    assert 0 < shaven.depth[*chin] - sitter.sitting.depth[*chin] < 40
 
 
 def larger(picture):
