@@ -47,6 +47,7 @@ class Painter:
     def __init__(self, pipeline, config: DiffusionConfig, settings: DiffusionConfig | InpaintConfig, about: dict):
         self.about = about
         self._pipeline, self._settings, self._batch = pipeline, settings, settings.batch
+        self._named = "diffusion" if settings is config else "diffusion.backdrop"
         self._scales = [settings.control, *(control.scale for control in config.more_controls)]
 
     def check_lengths(self, prompts: Sequence[str]) -> None:
@@ -61,8 +62,8 @@ class Painter:
                 length, most = len(tokenizer(text).input_ids), tokenizer.model_max_length
                 if length > most:
                     raise ValueError(
-                        f"A prompt has {length} tokens, and {self.about['model']} reads {most}. Shorten diffusion's "
-                        f"style or avoid. The prompt: {text!r}"
+                        f"A prompt has {length} tokens, and {self.about['model']} reads {most}. Shorten "
+                        f"{self._named}'s style or avoid. The prompt: {text!r}"
                     )
 
     def paint(
@@ -94,7 +95,7 @@ class Painter:
                 if self._batch == 1:
                     raise RuntimeError(
                         f"A single picture of {self._settings.size} pixels does not fit into the GPU's memory. Choose "
-                        "a smaller diffusion.size or model, or a half precision."
+                        f"a smaller {self._named}.size or model, or a half precision."
                     ) from error
                 self._batch = self._batch // 2
                 torch.cuda.empty_cache()

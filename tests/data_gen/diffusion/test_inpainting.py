@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from diffusers.utils import logging as diffusers_logging
 from safetensors.numpy import load_file, save_file
 
@@ -147,8 +148,20 @@ def test_a_safety_checker_that_blanks_is_a_fault(folders, tmp_path):
 
 def test_a_prompt_that_is_too_long_is_named(folders, tmp_path):
     short = tiny_models.write_pipeline(tmp_path / "short", "sd", tokens=77)
-    with pytest.raises(ValueError, match="A prompt has .* tokens, and .*short reads 77. Shorten diffusion's style"):
+    with pytest.raises(
+        ValueError, match="A prompt has .* tokens, and .*short reads 77. Shorten diffusion.backdrop's style"
+    ):
         scenery.paint([], scene.identity(0, 6), SIZE, settings(folders, "sd", model=short))
+
+
+def test_memory_for_not_even_one(folders):
+    def never(texts, **arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    painter = load(settings(folders, "sd", batch=1))
+    painter._pipeline = never
+    with pytest.raises(RuntimeError, match=r"A single picture of 64 pixels does not fit .* diffusion\.backdrop\.size"):
+        pictures(painter)
 
 
 def test_models_that_do_not_fit(folders):
