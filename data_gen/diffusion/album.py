@@ -87,6 +87,7 @@ def shaping(
         "negative_prompt": prompt.negative,
         "settings": settings,
         "generator_version": GENERATOR_VERSION,
+        "portrait_version": cache.PORTRAIT_VERSION,  # whose texture the face wears
         "backdrop_version": BACKDROP_VERSION,
     }
 

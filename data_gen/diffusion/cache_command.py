@@ -7,6 +7,7 @@ painjax cache prune     removes damaged files, those of other versions, and what
 
 import argparse
 import collections
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +35,8 @@ def _list() -> None:
     for file in cache.entries():
         try:
             told = cache.read(file).record
+        except FileNotFoundError:  # another process prunes
+            continue
         except array_file.Damaged as error:
             _say(f"{file.name}  damaged: {error}")
             continue
@@ -47,6 +50,8 @@ def _list() -> None:
     for file in album.files():
         try:
             book = album.read(file)
+        except FileNotFoundError:
+            continue
         except array_file.Damaged as error:
             _say(f"{file.name}  damaged: {error}")
             continue
@@ -71,6 +76,8 @@ def _verify() -> None:
         try:
             read(file)
             whole += 1
+        except FileNotFoundError:  # another process prunes
+            continue
         except array_file.Damaged as error:
             damaged.append(f"{file} is damaged ({error})")
     if damaged:
@@ -83,17 +90,20 @@ def _prune() -> None:
     for file, read in _files():
         try:
             useful = _is_current(read(file))
+        except FileNotFoundError:  # another process prunes
+            continue
         except array_file.Damaged:
             useful = False
         if useful:
             kept += 1
         else:
-            file.unlink(missing_ok=True)  # another process may prune too
-            removed += 1
-    for file in (*cache.leftovers(), *cache.leftovers(album.folder())):
-        if time.time() - file.stat().st_mtime > ABANDONED_S:
             file.unlink(missing_ok=True)
             removed += 1
+    for file in (*cache.leftovers(), *cache.leftovers(album.folder())):
+        with contextlib.suppress(FileNotFoundError):  # whose writer has finished it, or that another process prunes
+            if time.time() - file.stat().st_mtime > ABANDONED_S:
+                file.unlink()
+                removed += 1
     _say(f"{cache.folder().parent}: {removed} files removed, {kept} of portraits and backdrops kept")
 
 
@@ -104,10 +114,10 @@ def _files() -> Iterator[tuple[Path, Callable[[Path], dict]]]:
 
 
 def _is_current(told: dict) -> bool:
-    version = ("portrait_version", cache.PORTRAIT_VERSION)
+    now = {"generator_version": GENERATOR_VERSION, "portrait_version": cache.PORTRAIT_VERSION}
     if "backdrop_version" in told:
-        version = ("backdrop_version", album.BACKDROP_VERSION)
-    return (told["generator_version"], told[version[0]]) == (GENERATOR_VERSION, version[1])
+        now["backdrop_version"] = album.BACKDROP_VERSION
+    return now.items() <= told.items()
 
 
 def _say(line: str) -> None:

@@ -60,6 +60,25 @@ def test_whatever_shapes_a_backdrop_is_in_its_name():
     assert cache.key(shaping(same)) == cache.key(shaping())
 
 
+def test_a_new_version_of_portraits_is_one_of_backdrops_too(monkeypatch, capsys):
+    """Faces wear them."""
+    Album(shaping(), MARKS, {"a": PAINTED}).save()
+    monkeypatch.setattr(cache, "PORTRAIT_VERSION", 99)
+    assert not album.load(shaping(), MARKS).frames
+    cache_command.main(["prune"])
+    assert "1 files removed, 0 of" in capsys.readouterr().out and not list(album.files())
+
+
+def test_files_that_go_while_a_command_looks_are_passed_over(monkeypatch, tmp_path, capsys):
+    gone = tmp_path / "00000001-gone.npz"
+    monkeypatch.setattr(album, "files", lambda: iter([gone]))
+    monkeypatch.setattr(cache, "entries", lambda *where: iter([gone]))
+    monkeypatch.setattr(cache, "leftovers", lambda *where: [gone])
+    for command in ("list", "verify", "prune"):
+        cache_command.main([command])
+    assert "0 files removed, 0 of" in capsys.readouterr().out
+
+
 def test_a_portrait_does_not_ask_what_its_backdrops_are():
     prompt = cache.Prompt("a", "b")
     plain = dataclasses.replace(CONFIG, backdrop=None)
