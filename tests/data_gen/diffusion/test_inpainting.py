@@ -154,12 +154,12 @@ def test_a_prompt_that_is_too_long_is_named(folders, tmp_path):
         scenery.paint([], scene.identity(0, 6), SIZE, settings(folders, "sd", model=short))
 
 
-def test_memory_for_not_even_one(folders):
-    def never(texts, **arguments):
+def test_memory_for_not_even_one(folders, monkeypatch):
+    def never(self, texts, **arguments):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     painter = load(settings(folders, "sd", batch=1))
-    painter._pipeline = never
+    monkeypatch.setattr(type(painter._pipeline), "__call__", never)
     with pytest.raises(RuntimeError, match=r"A single picture of 64 pixels does not fit .* diffusion\.backdrop\.size"):
         pictures(painter)
 
