@@ -42,7 +42,8 @@ def examples(config: GeneratorConfig, identities: Sequence[int], keep: Path | No
         portraits = (
             "People" >> beam.Create(sittings)
             | "Distribute to painters" >> beam.Reshuffle()
-            | "Paint" >> beam.FlatMap(functools.partial(_painted, config)).with_resource_hints(accelerator=ACCELERATOR)
+            | "Paint"
+            >> beam.FlatMap(functools.partial(_painted, config, keep)).with_resource_hints(accelerator=ACCELERATOR)
         )
     return (
         portraits
@@ -52,20 +53,26 @@ def examples(config: GeneratorConfig, identities: Sequence[int], keep: Path | No
     )
 
 
-def _painted(config: GeneratorConfig, people: Sequence[int]) -> Iterator[tuple[int, list[bytes]]]:
-    """Identities with what was painted of them, as files of the cache. What this machine's cache holds is not painted
-    again."""
-    with _the_gpu():
-        generate.with_portraits(config, people)
+def _painted(
+    config: GeneratorConfig, keep: Path | None, people: Sequence[int]
+) -> Iterator[tuple[int, list[bytes] | None]]:
+    """Identities with what was painted of them, as files of the cache; with None if they are finished. What this
+    machine's cache holds is not painted again."""
+    unfinished = [index for index in people if keep is None or finished.load(keep, index) is None]
+    if unfinished:
+        with _the_gpu():
+            generate.with_portraits(config, unfinished)
     for index in people:
-        yield index, [path.read_bytes() for path in _files(config, index)]
+        yield index, [path.read_bytes() for path in _files(config, index)] if index in unfinished else None
 
 
 def _drawn(config: GeneratorConfig, keep: Path | None, element: tuple[int, list[bytes] | None]) -> finished.Frames:
     index, painted = element
     if painted is not None:
-        for path, contents in zip(_files(config, index), painted, strict=True):
-            array_file.copy(path, contents)
+        portrait, *book = _files(config, index)
+        array_file.copy(portrait, painted[0])
+        for path, content in zip(book, painted[1:], strict=True):
+            album.keep(path.name, content)
     return generate.generate_apart(config, index, keep)
 
 

@@ -3,10 +3,13 @@
 A frame is found by a hash of its whole scene, so that plans, single frames and scenes made by hand share an album.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import logging
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,8 +59,12 @@ class Album:
 
     def save(self) -> None:
         """Keeps it; a file of other frames of this person that another process wrote meanwhile is joined, not lost."""
-        there = load(self.shaping, self.marks).frames
-        self.frames = there | self.frames
+        with _one_at_a_time():
+            there = load(self.shaping, self.marks).frames
+            self.frames = dict(sorted((there | self.frames).items()))  # the same file, whoever painted first
+            self._write()
+
+    def _write(self) -> None:
         frames = {name: {"seed": each.seed, "faults": each.faults} for name, each in self.frames.items()}
         told = {"shaping": self.shaping, "about": self.about, "frames": frames}
         arrays = {"record": np.frombuffer(json.dumps(told, sort_keys=True).encode(), np.uint8), "marks": self.marks}
@@ -142,6 +149,34 @@ def read(file: Path) -> Album:
     if named != file.name:
         raise array_file.Damaged("its contents belong to another name")
     return album
+
+
+def keep(name: str, content: bytes) -> None:
+    """Keeps an album by the name and bytes of its file on another machine; what is here of it is joined, not lost.
+
+    Raises:
+      array_file.Damaged: if it is no whole album.
+    """
+    here = folder() / name
+    if here.exists() and here.read_bytes() == content:
+        return
+    with tempfile.TemporaryDirectory() as apart:
+        file = Path(apart) / name
+        file.write_bytes(content)
+        read(file).save()
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """One process joins what another has written, and not what it is about to; on all machines that share the folder,
+    if its file system has such locks."""
+    folder().mkdir(parents=True, exist_ok=True)
+    with (folder() / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed, by whatever end
+        except OSError as error:
+            logging.warning("%s cannot be locked (%s): of two that save at once one may lose frames.", folder(), error)
+        yield
 
 
 def files() -> Iterator[Path]:

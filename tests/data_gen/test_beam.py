@@ -17,7 +17,7 @@ import psutil
 import pytest
 import tensorflow_datasets as tfds
 
-from data_gen import beam, finished, generate
+from data_gen import array_file, beam, finished, generate
 from data_gen.diffusion import album, cache, sources
 from data_gen.diffusion.config import DiffusionConfig, InpaintConfig
 from data_gen.generator_config import GeneratorConfig
@@ -146,7 +146,7 @@ def test_portraits_travel_with_their_people(painted, tmp_path, monkeypatch):
     monkeypatch.setenv("PAINJAX_WORKERS", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of the process that paints: tests share the cores
     monkeypatch.setenv("PAINJAX_CACHE", str(tmp_path / "painter"))
-    elements = list(beam._painted(painted, [0, 1]))
+    elements = list(beam._painted(painted, tmp_path / "kept", [0, 1]))
     assert [index for index, _ in elements] == [0, 1] and len(list(cache.entries())) == 2
     expected = generate.identity_examples(painted, 1)
     assert all(example["portrait"]["painted"] and example["backdrop"]["painted"] for _, example in expected)
@@ -161,6 +161,29 @@ def test_portraits_travel_with_their_people(painted, tmp_path, monkeypatch):
     (entry,), (book,) = cache.entries(), album.files()
     assert [entry.read_bytes(), book.read_bytes()] == elements[1][1] and entry.name.startswith("00000001-")
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["00000001.npz"]
+
+    monkeypatch.setenv("PAINJAX_CACHE", str(tmp_path / "later"))  # the models are needed no more, nor what they painted
+    (element,) = beam._painted(painted, tmp_path / "kept", [1])
+    np.testing.assert_equal(beam._drawn(painted, tmp_path / "kept", element), expected)
+    assert element == (1, None) and not (tmp_path / "later").exists()
+
+
+def test_who_is_finished_is_not_painted_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("PAINJAX_CACHE", str(tmp_path / "cache"))
+    diffusion = DiffusionConfig("org/model", "org/depth", revision="a" * 40, controlnet_revision="b" * 40, size=64)
+    config, asked = dataclasses.replace(CONFIG, texture_backend="diffusion", diffusion=diffusion), []
+
+    def paint(config, people):
+        asked.append(people)
+        for index in people:
+            array_file.copy(beam._files(config, index)[0], b"portrait %d" % index)
+
+    monkeypatch.setattr(generate, "with_portraits", paint)
+    finished.save(tmp_path / "kept", 1, [("key", {"pspi": np.float32(1)})])
+    elements = [(0, [b"portrait 0"]), (1, None), (2, [b"portrait 2"])]
+    assert list(beam._painted(config, tmp_path / "kept", [0, 1, 2])) == elements
+    assert list(beam._painted(config, tmp_path / "kept", [1])) == [(1, None)] and asked == [[0, 2]]
+    assert list(beam._painted(config, None, [1])) == [(1, [b"portrait 1"])]
 
 
 def test_painting_asks_for_a_gpu_and_drawing_does_not():

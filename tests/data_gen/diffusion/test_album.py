@@ -1,7 +1,9 @@
 """Albums are whole or not there, and hold the frames of whoever added some."""
 
+import concurrent.futures
 import dataclasses
 import logging
+import multiprocessing
 
 import numpy as np
 import pytest
@@ -44,6 +46,45 @@ def test_frames_that_two_processes_painted_are_joined():
     one.save()
     other.save()
     assert set(album.load(shaping(), MARKS).frames) == {"a", "b"}
+
+
+def test_no_frame_is_lost_whoever_saves_at_the_same_moment():
+    """In two processes and in threads of each."""
+    with concurrent.futures.ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(save_many, "xy"))
+    assert set(album.load(shaping(), MARKS).frames) == {f"{who}{i}" for who in "xy" for i in range(FRAMES)}
+    assert not cache.leftovers(album.folder())
+
+
+FRAMES = 40
+
+
+def save_many(who):
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda i: Album(shaping(), MARKS, {f"{who}{i}": PAINTED}).save(), range(FRAMES)))
+
+
+def test_without_locks_an_album_is_kept_and_a_warning_says_so(monkeypatch, caplog):
+    def refused(*arguments):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(album.fcntl, "flock", refused)
+    Album(shaping(), MARKS, {"a": PAINTED}).save()
+    assert album.load(shaping(), MARKS).frames == {"a": PAINTED} and "Function not implemented" in caplog.text
+
+
+def test_an_album_of_another_machine_is_joined_to_what_is_here(monkeypatch, tmp_path):
+    monkeypatch.setenv("PAINJAX_CACHE", str(tmp_path / "there"))
+    Album(shaping(), MARKS, {"b": REFUSED}, {"device": "gpu"}).save()
+    there = album.path(shaping())
+    monkeypatch.setenv("PAINJAX_CACHE", str(tmp_path / "here"))
+    album.keep(there.name, there.read_bytes())
+    assert album.path(shaping()).read_bytes() == there.read_bytes()
+    Album(shaping(), MARKS, {"a": PAINTED}).save()
+    album.keep(there.name, there.read_bytes())
+    assert album.load(shaping(), MARKS).frames == {"a": PAINTED, "b": REFUSED}
+    with pytest.raises(array_file.Damaged):
+        album.keep(there.name, there.read_bytes()[:-40])
 
 
 def test_whatever_shapes_a_backdrop_is_in_its_name():
