@@ -171,8 +171,9 @@ def _one_at_a_time() -> Iterator[None]:
     """One process joins what another has written, and not what it is about to; on all machines that share the folder,
     if its file system has such locks."""
     folder().mkdir(parents=True, exist_ok=True)
-    with (folder() / ".lock").open("w") as lock:
+    with contextlib.ExitStack() as until:
         try:
+            lock = until.enter_context((folder() / ".lock").open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed, by whatever end
         except OSError as error:
             logging.warning("%s cannot be locked (%s): of two that save at once one may lose frames.", folder(), error)

@@ -48,20 +48,20 @@ def test_frames_that_two_processes_painted_are_joined():
     assert set(album.load(shaping(), MARKS).frames) == {"a", "b"}
 
 
-def test_no_frame_is_lost_whoever_saves_at_the_same_moment():
-    """In two processes and in threads of each."""
-    with concurrent.futures.ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        list(pool.map(save_many, "xy"))
-    assert set(album.load(shaping(), MARKS).frames) == {f"{who}{i}" for who in "xy" for i in range(FRAMES)}
-    assert not cache.leftovers(album.folder())
-
-
 FRAMES = 40
 
 
 def save_many(who):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda i: Album(shaping(), MARKS, {f"{who}{i}": PAINTED}).save(), range(FRAMES)))
+
+
+def test_no_frame_is_lost_whoever_saves_at_the_same_moment():
+    """In two processes and in threads of each."""
+    with concurrent.futures.ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(save_many, "xy"))
+    assert set(album.load(shaping(), MARKS).frames) == {f"{who}{i}" for who in "xy" for i in range(FRAMES)}
+    assert not cache.leftovers(album.folder())
 
 
 def test_without_locks_an_album_is_kept_and_a_warning_says_so(monkeypatch, caplog):
