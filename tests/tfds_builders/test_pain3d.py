@@ -1,6 +1,7 @@
 """The data set as a user meets it: built through TFDS, read at random without TensorFlow."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,6 +186,21 @@ def test_a_build_without_room_is_refused_before_it_starts(tmp_path, monkeypatch)
     with pytest.raises(OSError, match="198 frames of 64 pixels.*0.0 GB are free"):
         Builder(config="tiny", data_dir=tmp_path).download_and_prepare()
     assert not list(tmp_path.rglob("*unfinished*")) and not list(tmp_path.rglob("*incomplete*"))
+
+
+@pytest.mark.parametrize(("mode", "on_beam"), [("reuse_dataset_if_exists", False), ("reuse_cache_if_exists", True)])
+def test_what_is_built_again_is_built_as_asked(tiny_dataset, tmp_path, monkeypatch, mode, on_beam):
+    """By Beam, too, where an existing data set is to be overwritten."""
+    shutil.copytree(tiny_dataset, tmp_path / "pain3d" / "tiny" / tiny_dataset.name)
+    monkeypatch.setattr(tfds.core.GeneratorBasedBuilder, "download_and_prepare", lambda self, **kwargs: None)
+    builder = Builder(config="tiny", data_dir=tmp_path)
+    assert builder.is_prepared()
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(
+            download_mode=tfds.download.GenerateMode(mode), beam_runner="DirectRunner"
+        )
+    )
+    assert builder._beam == on_beam
 
 
 WITHOUT_TENSORFLOW = """

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from data_gen.diffusion.config import DiffusionConfig, InpaintConfig
 from data_gen.generate import identity_examples
 from data_gen.shards import Shard
 from data_gen.variants import VARIANTS
-from tfds_builders.pain3d import generate_command, painting_report
+from tfds_builders.pain3d import generate_command, merge, painting_report, shards
 from tfds_builders.pain3d.pain3d_dataset_builder import Builder, Pain3dConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,9 +91,43 @@ def test_a_build_with_backdrops_counts_them(tmp_path, monkeypatch):
             "frames": 33, "frames_rendered": 0, "neutral_rendered": 0, "backdrops_refused": {},
         },
     )  # fmt: skip
+    told = counted(builder.data_dir)
+    (Path(builder.data_dir) / painting_report.NAME).unlink()  # as by a build that was killed in between
+    builder.download_and_prepare()
+    assert counted(builder.data_dir) == told
+
+    merging = Builder(config=config, data_dir=tmp_path / "merged")
+    shards.write(merging, Shard(0, 1))
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(merge, "os", types.SimpleNamespace(replace=die))
+        with pytest.raises(KeyboardInterrupt):
+            merge.merge(merging)
+    assert not Path(merging.data_dir).exists() and counted(shards.folder_of(merging)) == told
+    assert counted(merge.merge(merging)) == told
+
     frame = builder.as_data_source("train")[0]
     assert frame["backdrop"]["kept"].shape == (64, 64, 1) and 0.1 < (frame["backdrop"]["kept"] > 0).mean() < 0.7
     assert frame["backdrop"]["model"].decode() == inpaint
+
+
+def test_a_data_set_that_was_not_counted_is_counted_once(tmp_path, monkeypatch):
+    """As one whose build was killed right after its renaming."""
+    asked = []
+    monkeypatch.setattr(tfds.core.GeneratorBasedBuilder, "download_and_prepare", lambda self, **kwargs: None)
+    monkeypatch.setattr(Builder, "is_prepared", lambda self: True)
+    monkeypatch.setattr(
+        painting_report, "write", lambda folder: asked.append(folder) or (folder / painting_report.NAME).touch()
+    )
+    for name in ("tiny_diffusion", "tiny"):
+        builder = Builder(config=name, data_dir=tmp_path)
+        Path(builder.data_dir).mkdir(parents=True)
+        builder.download_and_prepare()
+        builder.download_and_prepare()
+    assert [path.parent.name for path in asked] == ["tiny_diffusion"]
 
 
 def counted(folder):

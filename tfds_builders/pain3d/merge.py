@@ -46,10 +46,10 @@ def merge(builder: Builder) -> Path:
     default = target.parent.parent / ".config" / "metadata.json"  # where TFDS looks for it
     default.parent.mkdir(exist_ok=True)
     default.write_text(json.dumps({"default_config_name": builder.DEFAULT_BUILDER_CONFIG_NAME}))
+    if builder.builder_config.generator.diffusion is not None:
+        painting_report.write(folder)
     os.replace(folder, target)
     finished.remove_all(target.parent)
-    if builder.builder_config.generator.diffusion is not None:
-        painting_report.write(target)
     return target
 
 

@@ -144,10 +144,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
           PermissionError: if nothing can be written to the data directory.
           OSError: if there is too little room there.
         """
-        if self.is_prepared():
-            super().download_and_prepare(**kwargs)  # which reuses it, or writes it anew where asked
-            return
         asked = kwargs.get("download_config") or tfds.download.DownloadConfig()
+        if self.is_prepared() and not asked.download_mode.overwrite_dataset:
+            super().download_and_prepare(**kwargs)  # which reuses it
+            if not self._in_bucket and os.access(self.data_dir, os.W_OK):  # others may read it, too
+                self._report_painting()  # where a build was killed before it did
+            return
         self._beam = bool(asked.beam_options or asked.beam_runner)
         config, parent = self.builder_config, Path(self.data_dir).parent
         if self._in_bucket:
@@ -157,8 +159,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         preflight.check_output(parent, frames, config.generator.image_size, finished.kept_bytes(parent))
         super().download_and_prepare(**kwargs)
         finished.remove_all(parent)
-        if config.generator.diffusion is not None:
-            painting_report.write(Path(self.data_dir))
+        self._report_painting()
+
+    def _report_painting(self) -> None:
+        folder = Path(self.data_dir)
+        if self.builder_config.generator.diffusion is not None and not (folder / painting_report.NAME).exists():
+            painting_report.write(folder)
 
     @property
     def _in_bucket(self) -> bool:
