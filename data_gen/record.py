@@ -14,11 +14,11 @@ from painjax.pspi import pspi
 
 PNG_LEVEL = 3  # of 9: half the time of the default 6, 12 % more bytes
 # What is recorded of a diffusion texture; `painted` is false where no portrait passed the check and the texture is the
-# procedural one; `seed` is that of the last try.
+# procedural one; `seed` is that of the last try; `side_views` says which were painted, by what.
 PORTRAIT = {
     "painted": np.bool_, "prompt": str, "negative_prompt": str, "model": str, "revision": str, "controlnet": str,
     "controlnet_revision": str, "more_controls": str, "scheduler": str, "steps": np.int32, "seed": np.uint64,
-    "tries": np.int32, "faults": str,
+    "tries": np.int32, "faults": str, "side_views": str, "side_prompt": str,
 }  # fmt: skip
 # What is recorded of the backdrop, beside the plane `kept`; `painted` is false where no painting was accepted and hair,
 # clothes and room are the rendered ones, `neutral_painted` the same of the neutral reference.

@@ -84,7 +84,8 @@ def shaping(
 ) -> dict[str, Any]:
     """All beside its scene that shapes what is painted around a face, by pinned settings."""
     prompt, settings = prompts.backdrop(person, config.backdrop), dataclasses.asdict(config)
-    del settings["batch"], settings["backdrop"]["batch"]
+    for painting in filter(None, (settings, settings["backdrop"], settings["side_views"])):
+        del painting["batch"]
     return {
         "identity": dataclasses.asdict(person),
         "face_model": face_model,

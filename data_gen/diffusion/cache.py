@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from data_gen import array_file
+from data_gen.diffusion import prompts
 from data_gen.diffusion.config import DiffusionConfig
 from data_gen.diffusion.prompts import Prompt
 from data_gen.diffusion.sitting import Sitting
@@ -38,12 +39,14 @@ class Entry:
       sitting: what it was painted over.
       marks: (68, 3) float32 mm, the landmarks of the head, by which another head is told from it.
       record: what shaped it and how it went, fit for JSON: see `record`.
+      sides: pictures of the sides that were accepted, of their own size, and what they were painted over.
     """
 
     portrait: np.ndarray | None
     sitting: Sitting
     marks: np.ndarray
     record: dict[str, Any]
+    sides: tuple[tuple[np.ndarray, Sitting], ...] = ()
 
 
 def record(person: Identity, face_model: str, prompt: Prompt, config: DiffusionConfig) -> dict[str, Any]:
@@ -54,6 +57,9 @@ def record(person: Identity, face_model: str, prompt: Prompt, config: DiffusionC
     shaping = dataclasses.asdict(config)
     # the first two shape nothing of it, the others are in the prompt
     del shaping["batch"], shaping["backdrop"], shaping["style"], shaping["avoid"]
+    if config.side_views is not None:
+        del shaping["side_views"]["batch"]
+        shaping["side_views"]["prompt"] = prompts.side_view(person, config.side_views).text
     return {
         "identity": dataclasses.asdict(person),
         "face_model": face_model,
@@ -82,16 +88,16 @@ def path(shaping: Mapping[str, Any]) -> Path:
 
 def save(shaping: Mapping[str, Any], entry: Entry) -> None:
     """Keeps a portrait under the key of what shaped it; a file that is there already is replaced by the new one."""
-    depth = np.where(np.isfinite(entry.sitting.depth), np.round(entry.sitting.depth * DEPTH_STEPS), 0)
+    told = {**entry.record, "shaping": shaping, "yaws": [sitting.yaw for _, sitting in entry.sides]}
     arrays = {
-        "record": np.frombuffer(json.dumps({**entry.record, "shaping": shaping}, sort_keys=True).encode(), np.uint8),
-        "depth": _png(np.clip(depth, 0, 65535).astype(np.uint16)),
-        "skin": _png(np.where(entry.sitting.skin, np.uint8(255), np.uint8(0))),
-        "landmarks": entry.sitting.landmarks,
+        "record": np.frombuffer(json.dumps(told, sort_keys=True).encode(), np.uint8),
         "marks": entry.marks,
+        **_of_sitting(entry.sitting),
     }
     if entry.portrait is not None:
         arrays["portrait"] = _png(entry.portrait)
+    for i, (picture, sitting) in enumerate(entry.sides):
+        arrays |= {f"side{i}": _png(picture)} | _of_sitting(sitting, f"side{i}_")
     array_file.write(path(shaping), arrays)
 
 
@@ -124,10 +130,11 @@ def read(file: Path) -> Entry:
     try:
         told = json.loads(arrays["record"].tobytes())
         shaping = told.pop("shaping")
-        depth = _array(arrays["depth"]).astype(np.float32) / DEPTH_STEPS
-        sitting = Sitting(np.where(depth > 0, depth, np.inf), _array(arrays["skin"]) > 127, arrays["landmarks"])
         portrait = _array(arrays["portrait"]) if "portrait" in arrays else None
-        entry = Entry(portrait, sitting, arrays["marks"], told | shaping)
+        sides = tuple(
+            (_array(arrays[f"side{i}"]), _sitting(arrays, yaw, f"side{i}_")) for i, yaw in enumerate(told.pop("yaws"))
+        )
+        entry = Entry(portrait, _sitting(arrays), arrays["marks"], told | shaping, sides)
     except (KeyError, ValueError, TypeError, UnidentifiedImageError, OSError) as error:
         raise array_file.Damaged(f"{type(error).__name__}: {error}") from error
     if path(shaping).name != file.name:
@@ -143,6 +150,21 @@ def entries(where: Path | None = None) -> Iterator[Path]:
 def leftovers(where: Path | None = None) -> list[Path]:
     """Temporary files of processes that were killed, or that are writing at this moment."""
     return sorted((where or folder()).glob(".*.npz"))
+
+
+def _of_sitting(sitting: Sitting, prefix: str = "") -> dict[str, np.ndarray]:
+    depth = np.where(np.isfinite(sitting.depth), np.round(sitting.depth * DEPTH_STEPS), 0)
+    return {
+        f"{prefix}depth": _png(np.clip(depth, 0, 65535).astype(np.uint16)),
+        f"{prefix}skin": _png(np.where(sitting.skin, np.uint8(255), np.uint8(0))),
+        f"{prefix}landmarks": sitting.landmarks,
+    }
+
+
+def _sitting(arrays: Mapping[str, np.ndarray], yaw: float = 0.0, prefix: str = "") -> Sitting:
+    depth = _array(arrays[f"{prefix}depth"]).astype(np.float32) / DEPTH_STEPS
+    skin = _array(arrays[f"{prefix}skin"]) > 127
+    return Sitting(np.where(depth > 0, depth, np.inf), skin, arrays[f"{prefix}landmarks"], yaw)
 
 
 def _png(picture: np.ndarray) -> np.ndarray:

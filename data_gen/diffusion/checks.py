@@ -49,12 +49,10 @@ def geometry(picture: np.ndarray, sitting: Sitting) -> str:
     if np.sqrt(luminance)[core].std() < LEAST_DETAIL:
         return "blank"
     chroma = light / (light.sum(-1, keepdims=True) + 1e-4)
-    middle = np.median(chroma[core], axis=0)
-    for share, (low, high) in zip(middle, (SKIN_RED, SKIN_GREEN), strict=False):
+    for share, (low, high) in zip(np.median(chroma[core], axis=0), (SKIN_RED, SKIN_GREEN), strict=False):
         if not low <= share <= high:
             return "no colour of skin"
-    log = np.log(luminance)
-    like = (np.abs(chroma - middle).max(-1) < CHROMA) & (np.abs(log - np.median(log[core])) < LIGHTNESS)
+    like = like_skin(picture, core)
     above = sitting.skin & (np.arange(size) < sitting.landmarks[8, 1])[:, None]  # below the chin there may be a collar
     if like[above].mean() < LEAST_SKIN:
         return "skin is missing"
@@ -71,6 +69,15 @@ def geometry(picture: np.ndarray, sitting: Sitting) -> str:
     detail = scipy.ndimage.gaussian_filter(lightness, FINE * size)
     detail -= scipy.ndimage.gaussian_filter(lightness, COARSE * size)
     return _symmetry(detail, sitting) or _level(detail, sitting)
+
+
+def like_skin(picture: np.ndarray, core: np.ndarray) -> np.ndarray:
+    """(S, S) bool: where a picture has the colour and lightness that it has on the skin of `core`, (S, S) bool."""
+    light = (picture / 255.0) ** 2.2
+    chroma = light / (light.sum(-1, keepdims=True) + 1e-4)
+    log = np.log(light @ np.float64(lighting.LUMINANCE) + 1e-4)
+    off = np.abs(chroma - np.median(chroma[core], axis=0)).max(-1)
+    return (off < CHROMA) & (np.abs(log - np.median(log[core])) < LIGHTNESS)
 
 
 def landmarks(found: np.ndarray | None, sitting: Sitting) -> str:

@@ -1,6 +1,7 @@
 """Settings of the diffusion backend: which models paint, how, and who looks at what they painted."""
 
 import dataclasses
+from typing import ClassVar
 
 SMALLEST, LARGEST = 64, 2048  # pixels
 PRECISIONS = ("float16", "bfloat16", "float32")
@@ -56,6 +57,8 @@ class InpaintConfig:
       ValueError: if any of them is out of its range.
     """
 
+    WHERE: ClassVar[str] = "diffusion.backdrop"  # what refusals call these settings
+
     model: str | None = None
     revision: str | None = None
     variant: str | None = None
@@ -70,13 +73,39 @@ class InpaintConfig:
     batch: int = 6
 
     def __post_init__(self):
-        _check(self, "diffusion.backdrop")
+        _check(self, self.WHERE)
         if self.model == "":
-            raise ValueError("diffusion.backdrop.model is empty; expected None, a hub id or the folder of a pipeline.")
+            raise ValueError(f"{self.WHERE}.model is empty; expected None, a hub id or the folder of a pipeline.")
         if not 0 < self.strength <= 1 or int(self.steps * self.strength) < 1:
             raise ValueError(
-                f"diffusion.backdrop.strength is {self.strength!r} of {self.steps} steps; expected more than 0 and at "
+                f"{self.WHERE}.strength is {self.strength!r} of {self.steps} steps; expected more than 0 and at "
                 "most 1, and one step at least."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class SideViewConfig(InpaintConfig):
+    """How skin that a portrait hardly shows is painted, on the head seen from the side.
+
+    Attributes:
+      yaws: of the cameras in degrees, one after another; positive on the subject's left.
+      style, avoid: as `InpaintConfig`'s, for light that can be told from colour.
+
+    Raises:
+      ValueError: if any of them is out of its range.
+    """
+
+    WHERE: ClassVar[str] = "diffusion.side_views"
+
+    style: str = "photograph, even light, sharp focus"
+    avoid: str = "hands, jewellery, glasses, make-up, hat, open mouth, smile, shadow, drawing, 3d render, text"
+    yaws: tuple[float, ...] = (-50.0, 50.0)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.yaws or len({*self.yaws}) < len(self.yaws) or not all(20 <= abs(yaw) <= 90 for yaw in self.yaws):
+            raise ValueError(
+                f"{self.WHERE}.yaws is {self.yaws!r}; expected different angles of 20 to 90 degrees to either side."
             )
 
 
@@ -102,6 +131,8 @@ class DiffusionConfig:
       batch: identities at a time; halved where memory does not suffice. It changes no portrait but by rounding.
       more_controls: further ControlNets, each of another kind.
       backdrop: how hair, clothes and room are painted around the faces of all frames; None: they stay as rendered.
+      side_views: how the sides of the face are painted that the portrait hardly shows; None: each side is completed
+        from the other.
 
     Raises:
       ValueError: if any of them is out of its range.
@@ -125,6 +156,7 @@ class DiffusionConfig:
     batch: int = 4
     more_controls: tuple[ControlConfig, ...] = ()
     backdrop: InpaintConfig | None = None
+    side_views: SideViewConfig | None = None
 
     def __post_init__(self):
         for name in ("model", "controlnet", "scheduler"):

@@ -40,7 +40,8 @@ def paint(person: Identity, face_model: FaceModel, size: int, config: DiffusionC
     base = procedural.paint(person, face_model, size)
     albedo = None
     if entry.portrait is not None:
-        albedo = project(entry.portrait, entry.sitting, canvas(face_model.topology, size), base, neutral)
+        board = canvas(face_model.topology, size)
+        albedo = project(entry.portrait, entry.sitting, board, base, neutral, entry.sides)
     return dataclasses.replace(
         base, albedo=base.albedo if albedo is None else albedo, origin=_origin(entry, config, albedo is not None)
     )
@@ -69,6 +70,20 @@ def _origin(entry: cache.Entry, config: DiffusionConfig, painted: bool) -> dict[
         "seed": np.uint64(told["seed"]),
         "tries": np.int32(told["tries"]),
         "faults": "; ".join(told["faults"]),
+        **_sides(told, config),
+    }
+
+
+def _sides(told: dict[str, object], config: DiffusionConfig) -> dict[str, str]:
+    """What each frame records of the side views; empty texts where there are none."""
+    settings, done = config.side_views, [each for each in told.get("side_views", ()) if each["painted"]]
+    if not done:
+        return {"side_views": "", "side_prompt": ""}
+    model = settings if settings.model else config
+    views = "; ".join(f"{each['yaw']:g} degrees, seed {each['seed']}, tries {each['tries']}" for each in done)
+    return {
+        "side_views": f"{model.model} {model.revision}: {views}",
+        "side_prompt": told["settings"]["side_views"]["prompt"],
     }
 
 

@@ -216,7 +216,7 @@ def _load(config: DiffusionConfig, inpaint: InpaintConfig | None) -> Painter:
     if channels not in expected:
         raise ValueError(
             f"The UNet of {model.model} reads {channels} channels; expected {' or '.join(map(str, expected))}. "
-            "Portraits need a plain text-to-image model, backdrops one like it or one made for inpainting."
+            "Portraits need a plain text-to-image model, all else one like it or one made for inpainting."
         )
     for (name, _, _), controlnet in zip(nets, controlnets, strict=True):
         _check_pair(model.model, name, pipeline.unet.config.cross_attention_dim, controlnet.config.cross_attention_dim)

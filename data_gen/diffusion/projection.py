@@ -1,9 +1,10 @@
-"""Projection: a portrait onto the UV atlas of the head that its camera saw, blended into the person's base skin.
+"""Projection: pictures onto the UV atlas of the head that their cameras saw, blended into the person's base skin.
 
 Eyes, teeth, mouth, clothes and scalp keep what the procedural painter gave them.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.ndimage
@@ -34,8 +35,23 @@ class Seen:
     weight: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class _Skin:
+    """What a picture adds to the skin: `color` (N, 3) without light, `weight` (N,) 0..1, and (N, 3) log factor that the
+    skin below takes on to match it, `carried`."""
+
+    color: np.ndarray
+    weight: np.ndarray
+    carried: np.ndarray
+
+
 def project(
-    portrait: np.ndarray, sitting: Sitting, canvas: Canvas, base: Texture, neutral: np.ndarray
+    portrait: np.ndarray,
+    sitting: Sitting,
+    canvas: Canvas,
+    base: Texture,
+    neutral: np.ndarray,
+    sides: Sequence[tuple[np.ndarray, Sitting]] = (),
 ) -> np.ndarray | None:
     """(T, T, 3) uint8 sRGB albedo of a person whose portrait was painted; None if it shows no plain skin.
 
@@ -44,25 +60,45 @@ def project(
       sitting: of the person, of the portrait's size.
       base: their procedural texture.
       neutral: (V, 3) mm, their face at rest.
+      sides: pictures from the side with what their cameras saw: they fill in what those before them hardly show.
     """
-    view = camera(neutral, canvas.base.topology, len(portrait))
-    normals = _normals(neutral, canvas)  # [N, 3]
-    seen = look(linear(portrait), sitting, view, canvas.on_texels(neutral), normals)
     below = linear(base.albedo.reshape(-1, 3)[canvas.places])  # [N, 3]
     bare = base.surface[..., 2].reshape(-1)[canvas.places] / np.float32(255)  # neither hair nor cloth
+    front = _skin(portrait, sitting, canvas, below, bare, neutral)
+    if front is None:
+        return None
+    color, weight, matched = front.color, front.weight, below * np.exp(front.carried * bare[:, None])
+    for picture, beside in sides:
+        side = _skin(picture, beside, canvas, _mixed(matched, color, weight), bare, neutral)
+        if side is not None:
+            color, weight = _joined(color, weight, side.color, side.weight)
+    # what one side hides, the other may show
+    color, weight = _joined(color, weight, color[canvas.mirror], weight[canvas.mirror] * np.maximum(canvas.face, bare))
+    return _painted(base, canvas, _mixed(matched, color, weight))
+
+
+def _skin(
+    picture: np.ndarray, sitting: Sitting, canvas: Canvas, below: np.ndarray, bare: np.ndarray, neutral: np.ndarray
+) -> _Skin | None:
+    """What a picture shows of a skin that had the colours `below` (N, 3) before; None if it shows no plain skin."""
+    view, normals = camera(neutral, canvas.base.topology, len(picture), sitting.yaw), _normals(neutral, canvas)
+    seen = look(linear(picture), sitting, view, canvas.on_texels(neutral), normals)
     plain = seen.weight * bare * canvas.plain
     if plain.sum() < 1:
         return None
     color, carried = _delit(seen.color, below, normals, plain, canvas)
     likeness = smoothstep(*STRANGE[::-1], np.abs(_log_ratio(color, below) @ delighting.LUMINANCE))
     likeness = _shrunk(np.where(seen.weight > 0, likeness, 1), canvas)
-    weight = seen.weight * np.maximum(canvas.face, bare * canvas.above_jaw * likeness)
-    # what one side hides, the other may show
-    other = (1 - weight) * weight[canvas.mirror] * np.maximum(canvas.face, bare)
-    both = np.maximum(weight + other, 1e-6)
-    color = _mixed(color, color[canvas.mirror], other / both)
-    matched = below * np.exp(carried * bare[:, None])
-    return _painted(base, canvas, _mixed(matched, color, both))
+    return _Skin(color, seen.weight * np.maximum(canvas.face, bare * canvas.above_jaw * likeness), carried)
+
+
+def _joined(
+    color: np.ndarray, weight: np.ndarray, other: np.ndarray, share: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colours (N, 3) known by `weight` (N,) with others, of weight `share`, where the first leave room; and both's."""
+    room = (1 - weight) * share
+    both = np.maximum(weight + room, 1e-6)
+    return _mixed(color, other, room / both), both
 
 
 def look(portrait: np.ndarray, sitting: Sitting, view: cameras.Camera, points: np.ndarray, normals: np.ndarray) -> Seen:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from data_gen import sessions
-from data_gen.diffusion.config import DiffusionConfig, InpaintConfig
+from data_gen.diffusion.config import DiffusionConfig, InpaintConfig, SideViewConfig
 from data_gen.scene import ETHNICITIES, GENDERS, Identity, stream
 from data_gen.textures import beard, clothes, hair
 
@@ -60,9 +60,21 @@ def compose(identity: Identity, config: DiffusionConfig) -> Prompt:
     """The prompt of an identity: about 50 words, which fit the 77 tokens of CLIP unless `config.style` grows long."""
     parts = (
         f"passport photo of {_person(identity)}",
-        [words for age, words in AGE_WORDS if identity.age >= age][-1],
+        _skin(identity),
         *_looks(identity),
         "looking into the camera, neutral expression, closed mouth",
+        config.style,
+    )
+    return Prompt(", ".join(part for part in parts if part), config.avoid)
+
+
+def side_view(identity: Identity, config: SideViewConfig) -> Prompt:
+    """The prompt of a person seen from either side."""
+    parts = (
+        f"side view of the head of {_person(identity)}",
+        _skin(identity),
+        *_looks(identity),
+        "looking past the camera, neutral expression, closed mouth",
         config.style,
     )
     return Prompt(", ".join(part for part in parts if part), config.avoid)
@@ -79,6 +91,11 @@ def seed(identity: Identity, attempt: int) -> int:
     return int(stream(identity.seed, f"portrait {attempt}").integers(2**63))
 
 
+def side_view_seed(identity: Identity, yaw: float, attempt: int) -> int:
+    """The seed of the `attempt`-th painting of an identity seen from `yaw` degrees."""
+    return int(stream(identity.seed, f"side view {yaw:g} {attempt}").integers(2**63))
+
+
 def backdrop_seed(identity: Identity, attempt: int) -> int:
     """The seed of the `attempt`-th backdrop of any frame of an identity: frames that begin with the same noise keep the
     same hair, clothes and room."""
@@ -88,6 +105,10 @@ def backdrop_seed(identity: Identity, attempt: int) -> int:
 def _person(identity: Identity) -> str:
     sex = "man" if GENDERS[identity.gender] == "male" else "woman"
     return f"a {identity.age:.0f} year old {PEOPLE[ETHNICITIES[identity.ethnicity]]} {sex}"
+
+
+def _skin(identity: Identity) -> str:
+    return [words for age, words in AGE_WORDS if identity.age >= age][-1]
 
 
 def _looks(identity: Identity) -> tuple[str, str, str]:

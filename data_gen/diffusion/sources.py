@@ -16,6 +16,7 @@ PIPELINE_INDEX, MODEL_INDEX = "model_index.json", "config.json"
 CONTENTS = "sha256:"  # begins the revision of a folder
 COMMIT = "[0-9a-f]{40}"
 CHUNK = 1 << 22
+INPAINTS = ("backdrop", "side_views")  # the settings that may name pipelines of their own
 SD_SIZE, SDXL_SIZE = 512, 1024  # pixels
 
 
@@ -32,21 +33,19 @@ def pinned(config: DiffusionConfig) -> DiffusionConfig:
       ValueError: if it is no model of its kind.
     """
     revision, controlnet_revision, *others = (_revision(*model) for model in _models(config))
-    more, backdrop = len(config.more_controls), config.backdrop
-    controls = zip(config.more_controls, others, strict=False)
-    if backdrop and backdrop.model:
-        backdrop = dataclasses.replace(backdrop, revision=others[more])
-    if config.size is None or (backdrop and backdrop.size is None):
+    commits = iter(others)
+    controls = tuple(dataclasses.replace(control, revision=next(commits)) for control in config.more_controls)
+    inpaints = {name: getattr(config, name) for name in INPAINTS if getattr(config, name)}
+    for name, settings in inpaints.items():
+        if settings.model:
+            inpaints[name] = dataclasses.replace(settings, revision=next(commits))
+    if None in (config.size, *(settings.size for settings in inpaints.values())):
         usual = _usual_size(config.model, revision)
-        if backdrop and backdrop.size is None:
-            backdrop = dataclasses.replace(backdrop, size=usual)
         config = dataclasses.replace(config, size=config.size or usual)
+        for name, settings in inpaints.items():
+            inpaints[name] = dataclasses.replace(settings, size=settings.size or usual)
     return dataclasses.replace(
-        config,
-        revision=revision,
-        controlnet_revision=controlnet_revision,
-        more_controls=tuple(dataclasses.replace(control, revision=commit) for control, commit in controls),
-        backdrop=backdrop,
+        config, revision=revision, controlnet_revision=controlnet_revision, more_controls=controls, **inpaints
     )
 
 
@@ -64,15 +63,15 @@ def is_folder(model: str) -> bool:
 
 def _models(config: DiffusionConfig) -> list[tuple[str, str | None, str, str]]:
     """(model, revision, the file that tells what it is, what it must be) of all models: the portraits' pipeline, the
-    ControlNets, and the backdrops' pipeline if it is another."""
+    ControlNets, and the pipelines of `INPAINTS` that are others."""
     pipeline = "a diffusers pipeline"
     models = [
         (config.model, config.revision, PIPELINE_INDEX, pipeline),
         (config.controlnet, config.controlnet_revision, MODEL_INDEX, "a ControlNet"),
     ]
     models += [(control.model, control.revision, MODEL_INDEX, "a ControlNet") for control in config.more_controls]
-    if config.backdrop and config.backdrop.model:
-        models.append((config.backdrop.model, config.backdrop.revision, PIPELINE_INDEX, pipeline))
+    inpaints = filter(None, (getattr(config, name) for name in INPAINTS))
+    models += [(each.model, each.revision, PIPELINE_INDEX, pipeline) for each in inpaints if each.model]
     return models
 
 

@@ -1,4 +1,7 @@
-"""The studio: paints the portraits that are not in the cache yet, looks at each, and paints refused ones again."""
+"""The studio: paints the portraits that are not in the cache yet, looks at each, and paints refused ones again.
+
+Side views follow when all portraits are done, for they may want another model.
+"""
 
 import collections
 import dataclasses
@@ -9,7 +12,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from data_gen.diffusion import cache, checks, conditions, pipelines, prompts
+from data_gen.diffusion import cache, checks, conditions, pipelines, prompts, side_views
 from data_gen.diffusion.config import DiffusionConfig
 from data_gen.diffusion.prompts import Prompt
 from data_gen.diffusion.sitting import PORTRAIT, Sitting, sit
@@ -57,10 +60,65 @@ def shaping(person: Identity, face_model: str, config: DiffusionConfig) -> dict[
 
 
 def paint_missing(people: Sequence[Identity], face_model: FaceModel, config: DiffusionConfig) -> Report:
-    """Paints the portraits of people that the cache lacks, and keeps each as soon as it is done.
+    """Paints the portraits of people that the cache lacks, and side views where they are asked for, and keeps each as
+    soon as it is done.
 
     `config` is pinned (`sources.pinned`).
     """
+    if config.side_views is None:
+        return _paint_portraits(people, face_model, config)
+    missing, found, given_up = [], 0, 0
+    for person in people:
+        entry = _entry(person, face_model, config)
+        if entry is None:
+            missing.append(person)
+        elif entry.portrait is None:
+            given_up += 1
+        else:
+            found += 1
+    frontal = dataclasses.replace(config, side_views=None)  # portraits are kept for settings without side views too
+    report = _paint_portraits(missing, face_model, frontal)
+    refused = _paint_sides(missing, face_model, config, frontal)
+    faults = dict(collections.Counter(report.faults) + refused)
+    return Report(found + report.found, report.painted, given_up + report.procedural, faults)
+
+
+def _paint_sides(
+    people: Sequence[Identity], face_model: FaceModel, config: DiffusionConfig, frontal: DiffusionConfig
+) -> collections.Counter[str]:
+    """Adds side views to the portraits that the settings `frontal` painted, and counts the faults of those refused."""
+    seated, faults = [], collections.Counter()
+    for person in people:
+        entry = _entry(person, face_model, frontal)
+        if entry.portrait is None:
+            cache.save(shaping(person, face_model.name, config), entry)
+        else:
+            seated.append(person)
+    if not seated:
+        return faults
+    batch = config.side_views.batch
+    with (
+        Renderer(face_model.topology, config.side_views.size) as renderer,
+        tqdm.tqdm(total=len(seated), unit="person", desc="painting side views") as bar,
+    ):
+        for begin in range(0, len(seated), batch):
+            some = seated[begin : begin + batch]
+            entries = [_entry(person, face_model, frontal) for person in some]
+            for person, before, entry in zip(
+                some, entries, side_views.paint(some, entries, face_model, renderer, config), strict=True
+            ):
+                cache.save(shaping(person, face_model.name, config), entry)
+                faults.update(entry.record["faults"][len(before.record["faults"]) :])
+                bar.update()
+    return faults
+
+
+def _entry(person: Identity, face_model: FaceModel, config: DiffusionConfig) -> cache.Entry | None:
+    marks = face_model.neutral(person)[face_model.topology.landmarks]
+    return cache.load(shaping(person, face_model.name, config), marks)
+
+
+def _paint_portraits(people: Sequence[Identity], face_model: FaceModel, config: DiffusionConfig) -> Report:
     waiting, found, given_up = collections.deque(), 0, 0  # a job goes with its pictures as soon as it is done
     landmarks = face_model.topology.landmarks
     for person in people:
