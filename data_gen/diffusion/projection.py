@@ -23,6 +23,7 @@ GRAZING = 0.22, 0.50  # cosine to the camera: unseen below, fully trusted above
 MARGIN = 0.002, 0.009  # shares of the side, from the nearest pixel that is no skin: painted edges are not exact
 FITTED = 40_000  # texels that the light is fitted to: more would not change it
 DARK = 1e-3  # linear; below this a ratio of colours says nothing
+SHADE = 0.3  # hair's shade is not divided out beyond this
 BESIDE_MM = 4.0  # of what is no skin: not trusted either
 STRANGE = 0.35, 0.7  # log lightness by which what lies outside the face may differ from its base: else it is no skin
 
@@ -64,12 +65,13 @@ def project(
     """
     below = linear(base.albedo.reshape(-1, 3)[canvas.places])  # [N, 3]
     bare = base.surface[..., 2].reshape(-1)[canvas.places] / np.float32(255)  # neither hair nor cloth
-    front = _skin(portrait, sitting, canvas, below, bare, neutral)
+    shade = np.ones(len(neutral), np.float32) if base.shade is None else base.shade  # of hair, on the portrait alone
+    front = _skin(portrait, sitting, canvas, below, bare, neutral, np.maximum(canvas.on_texels(shade), SHADE))
     if front is None:
         return None
     color, weight, matched = front.color, front.weight, below * np.exp(front.carried * bare[:, None])
     for picture, beside in sides:
-        side = _skin(picture, beside, canvas, _mixed(matched, color, weight), bare, neutral)
+        side = _skin(picture, beside, canvas, _mixed(matched, color, weight), bare, neutral, np.ones_like(bare))
         if side is not None:
             color, weight = _joined(color, weight, side.color, side.weight)
     # what one side hides, the other may show
@@ -78,7 +80,13 @@ def project(
 
 
 def _skin(
-    picture: np.ndarray, sitting: Sitting, canvas: Canvas, below: np.ndarray, bare: np.ndarray, neutral: np.ndarray
+    picture: np.ndarray,
+    sitting: Sitting,
+    canvas: Canvas,
+    below: np.ndarray,
+    bare: np.ndarray,
+    neutral: np.ndarray,
+    shade: np.ndarray,
 ) -> _Skin | None:
     """What a picture shows of a skin that had the colours `below` (N, 3) before; None if it shows no plain skin."""
     view, normals = camera(neutral, canvas.base.topology, len(picture), sitting.yaw), _normals(neutral, canvas)
@@ -86,7 +94,7 @@ def _skin(
     plain = seen.weight * bare * canvas.plain
     if plain.sum() < 1:
         return None
-    color, carried = _delit(seen.color, below, normals, plain, canvas)
+    color, carried = _delit(seen.color / shade[:, None], below, normals, plain, canvas)
     likeness = smoothstep(*STRANGE[::-1], np.abs(_log_ratio(color, below) @ delighting.LUMINANCE))
     likeness = _shrunk(np.where(seen.weight > 0, likeness, 1), canvas)
     return _Skin(color, seen.weight * np.maximum(canvas.face, bare * canvas.above_jaw * likeness), carried)

@@ -97,8 +97,9 @@ def test_a_frame_is_the_same_alone_and_in_other_batches(folders, monkeypatch, tm
     monkeypatch.setenv("PAINJAX_CACHE", str(tmp_path / "another"))
     key = list(frames)[1]
     alone = generate.regenerate(painted(folders, batch=2), SOME[1])
-    worst = np.abs(decoded(alone["image"]).astype(int) - decoded(frames[key]["image"])).max()
-    assert worst <= 3  # 0 on the machines tried; another size of batch may take another kernel
+    difference = np.abs(decoded(alone["image"]).astype(int) - decoded(frames[key]["image"]))
+    # Another size of batch takes another kernel, whose last bit may round a colour to the next, before it is encoded.
+    assert difference.mean() < 0.05 and difference.max() <= 8
     same_labels(alone, frames[key])
 
 
