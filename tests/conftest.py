@@ -48,10 +48,11 @@ if not flags.FLAGS.is_parsed():
     flags.FLAGS(["pytest"])  # grain's workers read absl flags
 
 
-# They start processes of their own, for which JAX has time limits (30 s to meet) that a busy machine exceeds.
+# They start processes of their own, for which JAX (30 s to meet) and Beam have time limits that a busy machine exceeds.
 _JOBS = {
     *("test_slurm.py", "test_local.py", "test_colab.py", "test_multiprocess.py", "test_end_to_end.py"),
     *("test_train.py", "test_train_lora.py", "test_resume.py", "test_jobs.py", "test_bench.py", "test_torch_child.py"),
+    *("test_beam.py", "test_beam_workers.py", "test_bucket.py"),
 }
 
 
