@@ -36,7 +36,7 @@ quickstart: install gl
 	@echo "report   $(OUT)/student/report.html  (open it in a browser)"
 
 test: install-test gl
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0 --instafail
 
 lint: install-test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -38,7 +38,10 @@ def identity_seconds(config: GeneratorConfig, index: int) -> float:
 
 
 class NaiveLoop:
-    """Draws frames of a face model at one size, each from nothing."""
+    """Draws frames of a face model at one size, each from nothing.
+
+    Its process must draw nothing else: where pyrender's renderer ends, it ends every context of the process.
+    """
 
     def __init__(self, model: FaceModel, size: int):
         egl.open_context(size)  # sets the platform, and says what is missing where there is none
