@@ -5,10 +5,7 @@ clock; and `stage_times` and `naive_loop` on one core each, by processor time, t
 """
 
 import argparse
-import concurrent.futures
-import contextlib
 import json
-import multiprocessing
 import os
 import shutil
 import tempfile
@@ -18,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_gen import generate, naive_loop, plan, stage_times
+from data_gen import generate, naive_loop, plan, processes, stage_times
 from data_gen.face_models import FACE_MODELS
 from data_gen.generator_config import GeneratorConfig
 
@@ -29,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     result = benchmark(
         GeneratorConfig(options.face_model, options.size, texture_size=options.texture_size),
         options.identities,
-        generate.worker_count() if options.workers is None else options.workers,
+        processes.worker_count() if options.workers is None else options.workers,
     )
     print(json.dumps(result, allow_nan=False) if options.json else _text(result))  # noqa: T201
     return 0
@@ -126,11 +123,9 @@ def _writer(example: dict, folder: Path):
 
 def _per_core(config: GeneratorConfig, identities: int) -> dict:
     """Processor time of the real thing and of the naive loop, each in a process of its own, taking turns."""
-    context, real, naive = multiprocessing.get_context("spawn"), [], []
-    with contextlib.ExitStack() as stack:
-        pools = [concurrent.futures.ProcessPoolExecutor(1, context, generate._begin) for _ in "rn"]
-        ours, theirs = map(stack.enter_context, pools)
-        with generate._no_main_module():
+    real, naive = [], []
+    with processes.pool(1) as ours, processes.pool(1) as theirs:
+        with processes.while_starting():
             for pool, side in ((ours, stage_times), (theirs, naive_loop)):
                 pool.submit(side.identity_seconds, config, 0).result()  # warms up
         for index in range(1, identities + 1):

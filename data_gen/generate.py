@@ -4,18 +4,11 @@ The unit of work is one identity (all expressions and views), because its textur
 references are shared by its frames. Nothing crosses from one identity to the next.
 """
 
-import concurrent.futures
 import concurrent.futures.process
-import contextlib
 import dataclasses
 import functools
 import itertools
 import logging
-import multiprocessing
-import os
-import sys
-import threading
-import types
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
@@ -23,7 +16,7 @@ import numpy as np
 import tqdm
 
 from data_gen import camera as cameras
-from data_gen import face_models, finished, lens, plan, record, rig, rooms
+from data_gen import face_models, finished, lens, plan, processes, record, rig, rooms
 from data_gen.diffusion import album, backdrop, painter, scenery, studio
 from data_gen.diffusion.album import Backdrop
 from data_gen.diffusion.backdrop import Shot
@@ -34,14 +27,7 @@ from data_gen.render import Pose, Renderer, over
 from data_gen.scene import Identity, Scene, identity, stream, unpack_seed
 from data_gen.textures import Texture, paint, wrinkle_depths
 
-_DIED = (
-    "A rendering process died, most often for want of memory (each of {} takes about 1 GB) or in the OpenGL driver. "
-    "Set PAINJAX_WORKERS to a smaller number and run the same command again."
-)
-TRIES = 3  # of an identity whose process dies
 SHOTS_IN_MEMORY = 48  # of 1024 pixels, half a GB
-_STARTING = threading.Lock()  # two threads must not take turns with the main module
-_IDLE: list[concurrent.futures.ProcessPoolExecutor] = []  # of one process each, so that one that dies takes none along
 
 
 def generate(
@@ -58,21 +44,20 @@ def generate(
     Raises:
       ValueError: if PAINJAX_WORKERS is not a positive number.
     """
-    workers = min(worker_count() if workers is None else workers, max(len(identities), 1))
-    context = multiprocessing.get_context("spawn")  # a forked child would share the parent's GL and XLA threads
+    workers = min(processes.worker_count() if workers is None else workers, max(len(identities), 1))
     config = with_portraits(config, identities)
     bar = tqdm.tqdm(
         total=len(identities) * plan.frames_per_identity(config.plan), unit="frame", desc="rendering", smoothing=0.1
     )
-    with bar, concurrent.futures.ProcessPoolExecutor(workers, context, _begin) as pool:
-        with _no_main_module():
+    with bar, processes.pool(workers) as pool:
+        with processes.while_starting():
             results = pool.map(functools.partial(_kept_examples, config, keep), identities)
         try:
             for frames in results:
                 bar.update(len(frames))
                 yield from frames
         except concurrent.futures.process.BrokenProcessPool as error:
-            raise RuntimeError(_DIED.format(workers)) from error
+            raise RuntimeError(processes.DIED.format(workers)) from error
         finally:
             pool.shutdown(cancel_futures=True)  # a reader that stops early waits for what is begun, not for everybody
 
@@ -89,35 +74,18 @@ def generate_apart(config: GeneratorConfig, index: int, keep: Path | None = None
       keep: folder where finished identities are kept, and taken from if they are there.
 
     Raises:
-      RuntimeError: if as many processes as TRIES have died of this identity.
+      RuntimeError: if as many processes as `processes.TRIES` have died of this identity.
     """
-    for left in reversed(range(TRIES)):
+    for left in reversed(range(processes.TRIES)):
         try:
-            with _kept_process() as process:
-                with _STARTING, _no_main_module():
+            with processes.kept_process() as process:
+                with processes.while_starting():
                     drawing = process.submit(_kept_examples, config, keep, index)
                 return drawing.result()
         except concurrent.futures.process.BrokenProcessPool as error:
             if not left:
-                raise RuntimeError(_DIED.format(worker_count())) from error
+                raise RuntimeError(processes.DIED.format(processes.worker_count())) from error
             logging.warning("A rendering process died; another one draws identity %d again.", index)
-
-
-@contextlib.contextmanager
-def _kept_process() -> Iterator[concurrent.futures.ProcessPoolExecutor]:
-    """A process for one caller; there are never more than workers, and one that dies is not kept."""
-    with _places():
-        try:
-            process = _IDLE.pop()
-        except IndexError:
-            process = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin)
-        yield process
-        _IDLE.append(process)
-
-
-@functools.cache
-def _places() -> threading.Semaphore:
-    return threading.Semaphore(worker_count())
 
 
 def with_portraits(config: GeneratorConfig, identities: Sequence[int]) -> GeneratorConfig:
@@ -125,10 +93,9 @@ def with_portraits(config: GeneratorConfig, identities: Sequence[int]) -> Genera
     settings with their models pinned. Nothing is to be done where no diffusion model paints."""
     if config.diffusion is None:
         return config
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, context, _watch_parent) as pool:
+    with processes.pool(1, processes.watch_parent) as pool:
         try:
-            with _STARTING, _no_main_module():
+            with processes.while_starting():
                 painting = pool.submit(_paint_missing, config, identities)
             config, report, surroundings = painting.result()
         except concurrent.futures.process.BrokenProcessPool as error:
@@ -156,44 +123,6 @@ def _paint_missing(
             seeds = plan.example_seeds(config.dataset_seed, person.id, config.plan)
             _backdrops(config, person, model, None, _needed(config, seeds)[2], surroundings)
     return config, report, surroundings
-
-
-@contextlib.contextmanager
-def _no_main_module() -> Iterator[None]:
-    """Keeps new processes from importing the parent's main module.
-
-    They need nothing of it, and `tfds` would bring TensorFlow, whose LLVM crashes that of Mesa's rasteriser.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-def worker_count() -> int:
-    """Processes to generate with: PAINJAX_WORKERS, else one per core this process may use."""
-    text = os.environ.get("PAINJAX_WORKERS", str(len(os.sched_getaffinity(0))))
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"PAINJAX_WORKERS is {text!r}; expected a positive whole number of processes.")
-    return int(text)
-
-
-def _begin() -> None:
-    """How a rendering process begins."""
-    os.environ["LP_NUM_THREADS"] = "1"  # Mesa's rasteriser: the processes already fill the cores
-    _watch_parent()
-
-
-def _watch_parent() -> None:
-    """A process whose parent is killed would wait for work, with its memory or GPU, as long as the machine runs."""
-    threading.Thread(target=_end_with, args=[multiprocessing.parent_process()], daemon=True).start()
-
-
-def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
 
 
 def _kept_examples(config: GeneratorConfig, keep: Path | None, index: int) -> finished.Frames:

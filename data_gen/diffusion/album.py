@@ -111,22 +111,8 @@ def path(shaping: dict[str, Any]) -> Path:
 
 
 def load(shaping: dict[str, Any], marks: np.ndarray) -> Album:
-    """The album of a person whose head has the landmarks `marks` (68, 3) mm; empty if there is none.
-
-    One that is damaged or of another head counts as none, and a warning says so.
-    """
-    empty = Album(shaping, marks)
-    try:
-        album = read(path(shaping))
-    except FileNotFoundError:
-        return empty
-    except array_file.Damaged as error:
-        logging.warning("%s is damaged (%s) and is painted again.", path(shaping), error)
-        return empty
-    if np.abs(album.marks - marks).max() > cache.SAME_MM:
-        logging.warning("%s is of another head than this generator's, and is painted again.", path(shaping))
-        return empty
-    return album
+    """The album of a person whose head has the landmarks `marks` (68, 3) mm; empty if `cache.usable` finds none."""
+    return cache.usable(path(shaping), read, marks) or Album(shaping, marks)
 
 
 def read(file: Path) -> Album:

@@ -10,9 +10,9 @@ import io
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -28,6 +28,15 @@ from data_gen.scene import Identity
 PORTRAIT_VERSION = 2  # raise it whenever the same settings would give another portrait or another file
 DEPTH_STEPS = 32  # per mm: 16 bits hold 2 m
 SAME_MM = 0.1  # two machines round; heads that differ by more are not the same
+
+
+class OfAHead(Protocol):
+    """What was painted for one head, by whose landmarks (68, 3) mm it is told from that of another."""
+
+    marks: np.ndarray
+
+
+T = TypeVar("T", bound=OfAHead)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -102,21 +111,26 @@ def save(shaping: Mapping[str, Any], entry: Entry) -> None:
 
 
 def load(shaping: Mapping[str, Any], marks: np.ndarray) -> Entry | None:
-    """The portrait of a head whose landmarks are `marks` (68, 3) mm; None if there is none.
+    """The portrait of a head whose landmarks are `marks` (68, 3) mm; None if `usable` says that there is none."""
+    return usable(path(shaping), read, marks)
+
+
+def usable(file: Path, read: Callable[[Path], T], marks: np.ndarray) -> T | None:
+    """What `read` makes of a file, if it is of the head whose landmarks are `marks` (68, 3) mm; None if there is none.
 
     One that is damaged or of another head counts as none, and a warning says so.
     """
     try:
-        entry = read(path(shaping))
+        found = read(file)
     except FileNotFoundError:
         return None
     except array_file.Damaged as error:
-        logging.warning("%s is damaged (%s) and is painted again.", path(shaping), error)
+        logging.warning("%s is damaged (%s) and is painted again.", file, error)
         return None
-    if np.abs(entry.marks - marks).max() > SAME_MM:
-        logging.warning("%s is of another head than this generator's, and is painted again.", path(shaping))
+    if np.abs(found.marks - marks).max() > SAME_MM:
+        logging.warning("%s is of another head than this generator's, and is painted again.", file)
         return None
-    return entry
+    return found
 
 
 def read(file: Path) -> Entry:

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import tensorflow_datasets as tfds
 
-from data_gen import array_file, beam, finished, generate
+from data_gen import array_file, beam, finished, generate, processes
 from data_gen.diffusion import album, cache, sources
 from data_gen.diffusion.config import DiffusionConfig, InpaintConfig
 from data_gen.generator_config import GeneratorConfig
@@ -42,8 +42,8 @@ def no_kept_processes():
 
 
 def forget_processes():
-    while generate._IDLE:
-        generate._IDLE.pop().shutdown()
+    while processes._IDLE:
+        processes._IDLE.pop().shutdown()
 
 
 def check_examples(data_dir, tiny_dataset, marked=None):
@@ -222,28 +222,28 @@ def test_a_process_that_dies_is_replaced_and_the_examples_are_the_same(monkeypat
     monkeypatch.setenv("PAINJAX_WORKERS", "1")
     first = generate.generate_apart(CONFIG, 0)
     np.testing.assert_equal(first, generate.identity_examples(CONFIG, 0))
-    (executor,) = generate._IDLE
+    (executor,) = processes._IDLE
     (process,) = executor._processes.values()
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     np.testing.assert_equal(generate.generate_apart(CONFIG, 0), first)
     assert caplog.text.count("A rendering process died; another one draws identity 0 again.") == 1
-    assert generate._IDLE and generate._IDLE != [executor]
+    assert processes._IDLE and processes._IDLE != [executor]
 
 
 def test_an_identity_that_kills_its_process_is_given_up_aloud(monkeypatch):
     """As one that no machine has the memory for."""
-    monkeypatch.setattr(generate, "_begin", functools.partial(os._exit, 1))
+    monkeypatch.setattr(processes, "pool", functools.partial(processes.pool, begin=functools.partial(os._exit, 1)))
     with pytest.raises(RuntimeError, match="A rendering process died.*PAINJAX_WORKERS"):
         generate.generate_apart(CONFIG, 0)
-    assert not generate._IDLE
+    assert not processes._IDLE
 
 
 def test_rendering_processes_end_with_their_parent(tmp_path):
     check_children_end(
-        "from data_gen import generate; from data_gen.generator_config import GeneratorConfig\n"
+        "from data_gen import generate, processes; from data_gen.generator_config import GeneratorConfig\n"
         "generate.generate_apart(GeneratorConfig('procedural', 16, texture_size=16), 0)\n"
-        "children = generate._IDLE[0]._processes",
+        "children = processes._IDLE[0]._processes",
         tmp_path,
     )
 

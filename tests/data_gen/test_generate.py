@@ -12,7 +12,7 @@ from data_gen import camera as cameras
 from data_gen import face_models, plan, rig
 from data_gen.aus_sampling import EXPRESSIONS
 from data_gen.face_models import MATERIALS
-from data_gen.generate import generate, identity_examples, regenerate, takes, worker_count
+from data_gen.generate import generate, identity_examples, regenerate, takes
 from data_gen.generator_config import GeneratorConfig
 from data_gen.heatmap import HEATMAP_FULL_SCALE_MM, displacement
 from data_gen.plan import REFERENCE_EXPRESSION, scene
@@ -246,13 +246,6 @@ def test_a_reader_that_stops_early_does_not_wait_for_everybody():
     start = time.monotonic()
     frames.close()
     assert time.monotonic() - start < 60  # the 999 others would take many minutes
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])
-def test_a_bad_number_of_workers_is_refused(monkeypatch, text):
-    monkeypatch.setenv("PAINJAX_WORKERS", text)
-    with pytest.raises(ValueError, match="PAINJAX_WORKERS"):
-        worker_count()
 
 
 def test_pictures_survive_encoding():

@@ -6,7 +6,7 @@ import tensorflow_datasets as tfds
 from apache_beam.options.pipeline_options import PipelineOptions
 from fsspec.implementations.memory import MemoryFileSystem
 
-from data_gen import generate
+from data_gen import processes
 from data_gen.scene import SPLITS
 from tfds_builders.pain3d.pain3d_dataset_builder import Builder
 
@@ -37,8 +37,8 @@ def test_a_build_in_a_bucket_is_that_of_a_folder(bucket, tiny_dataset, tmp_path,
     options = PipelineOptions(runner="DirectRunner", direct_running_mode="multi_threading", direct_num_workers=2)
     builder = Builder(config="tiny", data_dir="s3://bucket/datasets")
     builder.download_and_prepare(download_config=tfds.download.DownloadConfig(beam_options=options))
-    while generate._IDLE:
-        generate._IDLE.pop().shutdown()
+    while processes._IDLE:
+        processes._IDLE.pop().shutdown()
     assert not list(tmp_path.iterdir())  # nothing in a folder called s3:
 
     home = tmp_path / "pain3d" / "tiny" / tiny_dataset.name
