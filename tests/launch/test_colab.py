@@ -177,7 +177,7 @@ def run(tiny_dataset, tmp_path, monkeypatch):
         "TFDS_DATA_DIR": str(tiny_dataset.parents[2]),
         "TMPDIR": str(tmp_path),  # where the quick form keeps its trainings
         "IPYTHONDIR": str(tmp_path / "ipython"),
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",  # one device, as users have; compiling is most of the time
+        "XLA_FLAGS": "",  # one device, as users have
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "PAINJAX_WORKERS": "1",
     }.items():
