@@ -68,6 +68,13 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forgotten():
+    """Compiled programs of one file of tests would stay in memory, gigabytes of them, until the last."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of test data that stands beside the project: face geometry and golden vectors."""
