@@ -33,8 +33,8 @@ def test_a_process_imports_nothing_of_the_command_that_starts_it(monkeypatch, tm
     command = tmp_path / "command.py"
     command.write_text("raise AssertionError('imported')")
     main = sys.modules["__main__"]
-    monkeypatch.setattr(main, "__file__", str(command))
-    monkeypatch.setattr(main, "__spec__", None)
+    monkeypatch.setattr(main, "__file__", str(command), raising=False)  # pytest-xdist has none
+    monkeypatch.setattr(main, "__spec__", None, raising=False)
     monkeypatch.setenv("LP_NUM_THREADS", "7")
     with processes.pool(1) as pool:
         with processes.while_starting():
