@@ -8,17 +8,27 @@ pyrender's own scene renderer re-uploads meshes for every frame, which is severa
 import dataclasses
 
 import numpy as np
-import scipy.sparse
 
-from data_gen import egl, field_shading, gl_objects, lighting, shading, shadow, surface_shading, tangents, visibility
+from data_gen import (
+    clip_space,
+    egl,
+    field_shading,
+    gl_objects,
+    lighting,
+    shading,
+    shadow,
+    surface_shading,
+    tangents,
+    visibility,
+)
 from data_gen.camera import Camera, project
 from data_gen.face_models import MATERIALS, Topology
 from data_gen.hair_drawing import HAIR_VALUE, HairDrawing
+from data_gen.normals import VertexNormals
 from data_gen.scene import Light
 from data_gen.textures import Texture
 
 SUPERSAMPLING = 2  # per axis: with triangles smaller than pixels, cheaper on Mesa than multisampling, and finer
-NEAR_MM, FAR_MM = 50.0, surface_shading.FAR_MM
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +79,7 @@ class Renderer:
             self._build(topology, size)
 
     def _build(self, topology: Topology, size: int) -> None:
-        self._faces = topology.faces
-        self._adjacency = _adjacency(topology.faces, len(topology.template))
+        self._normals = VertexNormals(topology.faces, len(topology.template))
         self._displacement = None
         self._exposure = 1.0
         self._posed: Pose | None = None  # what the vertex buffers hold
@@ -222,7 +231,7 @@ class Renderer:
         """
         gl = self._begin(camera, face if isinstance(face, Pose) else self.pose(face, wrinkles))
         rig, fine = lighting.rig(light, camera), self.size * SUPERSAMPLING
-        world_to_clip, vertices = _world_to_clip(camera), self._posed.vertices
+        world_to_clip, vertices = clip_space.world_to_clip(camera), self._posed.vertices
         world_to_shadow = self._cast(rig.directions[0])
         self._hair.look(world_to_clip)
 
@@ -238,7 +247,7 @@ class Renderer:
         gl.glClear(gl.GL_COLOR_BUFFER_BIT)
         gl.glUseProgram(self._color_program)
         gl_objects.light(gl, self._color_program, rig, camera, self._exposure)
-        gl_objects.matrix(gl, self._color_program, "pixel_ray", _pixel_ray(camera, fine))
+        gl_objects.matrix(gl, self._color_program, "pixel_ray", clip_space.pixel_ray(camera, fine))
         spread = 2 * np.tan(np.radians(camera.fov) / 2) / fine
         gl.glUniform1f(gl_objects.location(gl, self._color_program, "spread_mm"), spread)
         gl_objects.bind_textures(gl, [*self._samples, *self._textures])
@@ -276,7 +285,7 @@ class Renderer:
         """
         gl = self._begin(camera, face if isinstance(face, Pose) else self.pose(face))
         gl_objects.update(gl, self._values, values)
-        world_to_clip = _world_to_clip(camera)
+        world_to_clip = clip_space.world_to_clip(camera)
         self._hair.look(world_to_clip)
         gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, self._field_target)
         gl.glUseProgram(self._field_program)
@@ -351,12 +360,6 @@ class Renderer:
         gl.glReadPixels(0, 0, size, size, gl.GL_RG, gl.GL_FLOAT, pixels)
         return pixels[::-1]
 
-    def _normals(self, vertices: np.ndarray) -> np.ndarray:
-        """(V, 3) area-weighted unit normals, on geometry vertices so that texture seams do not show."""
-        a, b, c = (vertices[self._faces[:, i]] for i in range(3))
-        normals = self._adjacency @ _cross(b - a, c - a)  # [V, 3]
-        return normals / np.maximum(np.sqrt((normals**2).sum(1, keepdims=True)), 1e-9)
-
     def heights(self, points: np.ndarray, size: int) -> np.ndarray:
         """The head seen along -z without perspective, for baking.
 
@@ -391,29 +394,3 @@ def _group(material: str) -> int:
     """Materials in the order of drawing: what is outside; the tongue; teeth, gums and lining of the mouth, and lashes,
     which are seen from either side."""
     return {"tongue": 1, "gums": 2, "teeth": 2, "mouth": 2, "lash": 3}.get(material, 0)
-
-
-def _world_to_clip(camera: Camera) -> np.ndarray:
-    """(4, 4) such that `camera.project` and the rasteriser agree to the sub-pixel."""
-    focal = 1 / np.tan(np.radians(camera.fov) / 2)
-    project = np.diag([focal, focal, (FAR_MM + NEAR_MM) / (NEAR_MM - FAR_MM), 0.0])
-    project[2, 3], project[3, 2] = 2 * FAR_MM * NEAR_MM / (NEAR_MM - FAR_MM), -1.0
-    return project @ np.linalg.inv(camera.pose)
-
-
-def _adjacency(faces: np.ndarray, vertices: int) -> scipy.sparse.csr_array:
-    """(V, F) incidence matrix: sums what belongs to a vertex's triangles, much faster than np.add.at."""
-    rows, columns = faces.reshape(-1), np.repeat(np.arange(len(faces)), 3)
-    return scipy.sparse.csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=(vertices, len(faces)))
-
-
-def _pixel_ray(camera: Camera, size: int) -> np.ndarray:
-    """(3, 3) from (x, y, 1) of a picture of `size`, y up, to the world's mm per mm of depth."""
-    half = np.tan(np.radians(camera.fov) / 2)
-    return camera.pose[:3, :3] @ np.array([[2 * half / size, 0, -half], [0, 2 * half / size, -half], [0, 0, -1.0]])
-
-
-def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Cross product of (n, 3); numpy's own is several times slower."""
-    (ax, ay, az), (bx, by, bz) = a.T, b.T
-    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], -1)

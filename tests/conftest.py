@@ -68,9 +68,15 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 
+_QUICKLY = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "true"
+_AS_USERS_GET_THEM = {"aot", "models"}  # folders of tests that look at compiled programs or compare their last digits
+
+
 @pytest.fixture(scope="module", autouse=True)
-def forgotten():
-    """Compiled programs of one file of tests would stay in memory, gigabytes of them, until the last."""
+def programs(request):
+    """Those of one file would stay in memory, gigabytes of them, until the last test."""
+    quickly = _QUICKLY and request.path.parent.name not in _AS_USERS_GET_THEM
+    jax.config.update("jax_disable_most_optimizations", quickly)
     yield
     jax.clear_caches()
 

@@ -15,25 +15,24 @@ ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow
 
 
-def painjax(*arguments, check=True):
+def painjax(*arguments, check=True, where=ROOT):
     environment = os.environ | {"XLA_FLAGS": "", "PYTHONWARNINGS": "ignore"}  # one device, as a user's laptop has
     command = [sys.executable, "-m", "painjax", *map(str, arguments)]
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    result = subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True)
     assert not check or result.returncode == 0, result.stderr[-3000:]
     return result
 
 
 @pytest.fixture(scope="module")
 def runs(tiny_dataset, tmp_path_factory):
-    """Workdirs of a teacher and a student, trained for a few steps on pain3d/tiny."""
+    """Workdirs of a teacher and a student, trained for a few steps on pain3d/tiny; named as users do, by relative paths."""
     folder = tmp_path_factory.mktemp("runs")
     data = ["--config.data.name=pain3d/tiny", f"--config.data.data_dir={tiny_dataset.parents[2]}"]
     size = ["--config.model.image_size=64"]
-    painjax("train", "--config=configs/teacher.py:test", f"--workdir={folder}/teacher", *data, *size)
-    painjax(
-        "train", "--config=configs/student.py:test", f"--config.teacher={folder}/teacher",
-        f"--workdir={folder}/student", *data, *size,
-    )  # fmt: skip
+    configs = f"--config={ROOT}/configs"
+    painjax("train", f"{configs}/teacher.py:test", "--workdir=teacher", *data, *size, where=folder)
+    student = [f"{configs}/student.py:test", "--config.teacher=teacher", "--workdir=student"]
+    painjax("train", *student, *data, *size, where=folder)
     return folder
 
 
@@ -46,7 +45,7 @@ def test_training_leaves_what_it_promises(runs):
 
 
 def test_evaluation_has_every_number(runs):
-    result = painjax("evaluate", f"--workdir={runs}/student", "--split=test", "--json")
+    result = painjax("evaluate", "--workdir=student", "--split=test", "--json", where=runs)
     printed = json.loads(result.stdout)
     stored = json.loads((runs / "student/evaluation.json").read_text())
     assert printed == stored

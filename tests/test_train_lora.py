@@ -127,7 +127,11 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(config, finished, tmp_p
     result = stop_at_step_5(config, tmp_path, signal.SIGKILL)
     assert result.returncode == -signal.SIGKILL, result.stderr
     assert train.main(config, tmp_path) == 8
-    np.testing.assert_allclose(losses(tmp_path), losses(finished), rtol=2e-7)  # a process of its own: the last bit
+    went_on, whole = (params_of(restore_model(run)[0]) for run in (tmp_path, finished))
+    assert went_on.keys() == whole.keys()
+    for name, values in whole.items():
+        np.testing.assert_array_equal(went_on[name], values, err_msg=name)
+    np.testing.assert_allclose(losses(tmp_path), losses(finished), rtol=2e-7)  # what is logged, to its last bit
 
 
 def test_weights_that_moved_are_found_where_they_are_said_to_be(config, finished, weights, tmp_path):

@@ -52,6 +52,7 @@ def read(checkpoint: Path, like: Mapping[str, Any]) -> dict[str, Any]:
       UserError: if it holds arrays of other names or shapes, or may not be read just now: the checkpoint is a good one.
       DAMAGE: if it cannot be read.
     """
+    checkpoint = Path(os.path.abspath(checkpoint))  # Orbax refuses others
     try:
         return {name: _read_part(checkpoint / name, arrays) for name, arrays in like.items()}
     except DAMAGE as error:
