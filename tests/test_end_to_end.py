@@ -25,7 +25,8 @@ def painjax(*arguments, check=True, where=ROOT):
 
 @pytest.fixture(scope="module")
 def runs(tiny_dataset, tmp_path_factory):
-    """Workdirs of a teacher and a student, trained for a few steps on pain3d/tiny; named as users do, by relative paths."""
+    """Workdirs of a teacher and a student, trained for a few steps on pain3d/tiny; named by relative paths, as users
+    do."""
     folder = tmp_path_factory.mktemp("runs")
     data = ["--config.data.name=pain3d/tiny", f"--config.data.data_dir={tiny_dataset.parents[2]}"]
     size = ["--config.model.image_size=64"]
