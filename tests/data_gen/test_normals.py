@@ -10,7 +10,7 @@ def test_those_of_a_sphere_point_away_from_its_middle():
     ball = trimesh.creation.icosphere(subdivisions=3, radius=7.0)
     found = VertexNormals(ball.faces, len(ball.vertices))(np.asarray(ball.vertices + [1.0, 2.0, 3.0]))
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
-    np.testing.assert_allclose(found, ball.vertices / 7.0, atol=5e-3)
+    assert (found * ball.vertices / 7.0).sum(1).min() > np.cos(np.radians(1.5))  # edges turn by 9 degrees each
 
 
 def test_triangles_count_by_their_area_and_a_vertex_of_none_has_no_normal():
