@@ -172,7 +172,8 @@ def test_the_command_of_the_job_builds_by_a_job_server_and_a_pool_of_workers(tin
         assert any(there in str(word) for word in command)
         command = [str(word).replace(there, replaced) for word in command]
     ours = {"PAINJAX_CACHE": str(tmp_path / "cache"), "PAINJAX_WORKERS": "1", "PYTHONPATH": str(ROOT)}
-    environment = os.environ | variables(job) | ours
+    beside = str(Path(sys.executable).parent)  # the pool starts its workers with the `python` that it finds
+    environment = os.environ | variables(job) | ours | {"PATH": f"{beside}{os.pathsep}{os.environ['PATH']}"}
     beams = [sys.executable, "-m"]
     services = [
         [*beams, "apache_beam.runners.portability.local_job_service_main", f"--port={server}"],
@@ -185,7 +186,7 @@ def test_the_command_of_the_job_builds_by_a_job_server_and_a_pool_of_workers(tin
             with log.open("w") as said:
                 started.append(subprocess.Popen(words, env=environment, cwd=tmp_path, stderr=said))
             wait_for_port(port, started[-1], log)
-        subprocess.run(command, check=True, cwd=ROOT, env=environment)
+        subprocess.run(command, check=True, cwd=ROOT, env=environment, timeout=400)
     finally:
         for process in started:
             process.kill()
