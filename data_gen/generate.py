@@ -121,7 +121,7 @@ def _paint_missing(
         model = face_models.load(config.face_model)
         for person in tqdm.tqdm(people, unit="person", desc="painting backdrops"):
             seeds = plan.example_seeds(config.dataset_seed, person.id, config.plan)
-            _backdrops(config, person, model, None, _needed(config, seeds)[2], surroundings)
+            _backdrops(config, person, model, None, plan.needed(seeds, config.neutral_variation)[2], surroundings)
     return config, report, surroundings
 
 
@@ -180,7 +180,7 @@ def _examples(config: GeneratorConfig, index: int, seeds: list[int]) -> list[tup
     model, renderer = _stage(config.face_model, config.image_size)
     person = identity(config.dataset_seed, index)
     look = _look(config, person, model)
-    scenes, references, needed = _needed(config, seeds)
+    scenes, references, needed = plan.needed(seeds, config.neutral_variation)
     takes = dict(_takes(config, person, model, renderer, look, needed, set(scenes)))
     examples = []
     for s, reference in zip(scenes, references, strict=True):
@@ -191,14 +191,6 @@ def _examples(config: GeneratorConfig, index: int, seeds: list[int]) -> list[tup
             take["backdrop"] |= {"neutral_painted": neutral["backdrop"]["painted"]}
         examples.append((key, record.example(s, neutral_image=neutral["image"], portrait=look.origin, **take)))
     return examples
-
-
-def _needed(config: GeneratorConfig, seeds: Sequence[int]) -> tuple[list[Scene], list[Scene], list[Scene]]:
-    """The scenes of examples, their neutral references, and each of all these once, in order of drawing."""
-    scenes = [plan.scene(seed, config.neutral_variation) for seed in seeds]
-    references = [plan.scene(plan.reference_seed(seed)) for seed in seeds]  # still, whatever neutral frames do
-    needed = sorted({*scenes, *references}, key=lambda s: (s.seed, s.others))  # one expression after the other
-    return scenes, references, needed
 
 
 def _look(config: GeneratorConfig, person: Identity, model: FaceModel) -> Texture:

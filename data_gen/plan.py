@@ -4,6 +4,8 @@ The third byte of a seed counts expressions: 0 neutral, 1..10 pain, 11 the secon
 from 128 on clips, whose fourth byte is the frame number instead of the view.
 """
 
+from collections.abc import Sequence
+
 from data_gen import aus_sampling, sessions, trajectories, views
 from data_gen.aus_sampling import EXPRESSIONS
 from data_gen.distractors import DISTRACTORS, distractor
@@ -58,6 +60,14 @@ def is_example(seed: int) -> bool:
     """Whether an example has this seed, rather than a neutral reference or nothing."""
     _, _, take, frame = unpack_seed(seed)
     return any(take in takes and frame < frames for takes, frames in TAKES.values())
+
+
+def needed(seeds: Sequence[int], neutral_variation: bool) -> tuple[list[Scene], list[Scene], list[Scene]]:
+    """The scenes of examples, their neutral references, and each of all these once, in order of drawing."""
+    scenes = [scene(seed, neutral_variation) for seed in seeds]
+    references = [scene(reference_seed(seed)) for seed in seeds]  # still, whatever neutral frames do
+    once = sorted({*scenes, *references}, key=lambda s: (s.seed, s.others))  # one expression after the other
+    return scenes, references, once
 
 
 def scenes(dataset_seed: int, index: int, plan: str = "pain") -> list[Scene]:

@@ -213,7 +213,9 @@ def _benches(bench: argparse.ArgumentParser, one_object: str) -> None:
         "input": "what feeds the training of --config; no PyTorch",
     }
     each = {name: measurements.add_parser(name, help=text, allow_abbrev=False) for name, text in about.items()}
-    measurements.add_parser("generate", help="the generator; has options of its own")  # `generator.command_of` finds it
+    # `generator.command_of` finds these two.
+    measurements.add_parser("generate", help="the generator; has options of its own")
+    measurements.add_parser("paint", help="the generator's diffusion models, and GPU-hours; has options of its own")
     for name, sub in each.items():
         sub.add_argument("--debug", **debug)
         sub.add_argument("--json", action="store_true", help=one_object)

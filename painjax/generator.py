@@ -10,6 +10,7 @@ COMMANDS = {
     ("gallery",): "data_gen.gallery",
     ("generate",): "tfds_builders.pain3d.generate_command",
     ("bench", "generate"): "data_gen.benchmark",
+    ("bench", "paint"): "data_gen.diffusion.benchmark",
     ("cache",): "data_gen.diffusion.cache_command",
 }
 

@@ -1,4 +1,4 @@
-"""Pipelines: the one file that imports torch and diffusers."""
+"""Pipelines: the one file that imports diffusers."""
 
 import dataclasses
 import logging
@@ -42,11 +42,12 @@ class Painting:
 
 
 class Painter:
-    """A loaded pipeline. `about` says in words which, for the record."""
+    """A loaded `pipeline`. `about` says in words which, for the record; `batch` is how many pictures it paints at a
+    time."""
 
     def __init__(self, pipeline, config: DiffusionConfig, settings: DiffusionConfig | InpaintConfig, about: dict):
-        self.about = about
-        self._pipeline, self._settings, self._batch = pipeline, settings, settings.batch
+        self.pipeline, self.about, self.batch = pipeline, about, settings.batch
+        self._settings = settings
         self._named = "diffusion" if settings is config else "diffusion.backdrop"
         self._scales = [settings.control, *(control.scale for control in config.more_controls)]
 
@@ -56,7 +57,7 @@ class Painter:
         Raises:
           ValueError: naming the first one.
         """
-        tokenizers = (getattr(self._pipeline, name, None) for name in ("tokenizer", "tokenizer_2"))
+        tokenizers = (getattr(self.pipeline, name, None) for name in ("tokenizer", "tokenizer_2"))
         for tokenizer in filter(None, tokenizers):
             for text in prompts:
                 length, most = len(tokenizer(text).input_ids), tokenizer.model_max_length
@@ -87,19 +88,19 @@ class Painter:
 
         done: list[Painting] = []
         while len(done) < len(seeds):
-            rows = slice(len(done), len(done) + self._batch)
+            rows = slice(len(done), len(done) + self.batch)
             begun = None if starts is None else starts[rows]
             try:
                 done += self._painted(controls[rows], texts[rows], negatives[rows], seeds[rows], begun)
             except torch.OutOfMemoryError as error:
-                if self._batch == 1:
+                if self.batch == 1:
                     raise RuntimeError(
                         f"A single picture of {self._settings.size} pixels does not fit into the GPU's memory. Choose "
                         f"a smaller {self._named}.size or model, or a half precision."
                     ) from error
-                self._batch = self._batch // 2
+                self.batch = self.batch // 2
                 torch.cuda.empty_cache()
-                logging.warning("Out of GPU memory: from here on %d pictures at a time.", self._batch)
+                logging.warning("Out of GPU memory: from here on %d pictures at a time.", self.batch)
         return done
 
     def _painted(
@@ -112,7 +113,7 @@ class Painter:
     ) -> list[Painting]:
         import torch
 
-        settings, filled = self._settings, [min(i, len(seeds) - 1) for i in range(self._batch)]
+        settings, filled = self._settings, [min(i, len(seeds) - 1) for i in range(self.batch)]
         # one tensor for each ControlNet: of several, most pipelines take no lists of pictures
         conditions = [torch.stack([_tensor(controls[i][net]) for i in filled]) for net in range(len(self._scales))]
         scales = [float(scale) for scale in self._scales]
@@ -127,7 +128,7 @@ class Painter:
                 "control_image": conditions,
                 "strength": float(settings.strength),
             }
-        result = self._pipeline(
+        result = self.pipeline(
             [texts[i] for i in filled],
             negative_prompt=[negatives[i] for i in filled],
             width=settings.size,
@@ -147,7 +148,7 @@ class Painter:
         """(1, S, S) of 0 and 1. Latents are coarse: one that holds any missing pixel is painted as a whole."""
         import torch
 
-        cell = self._pipeline.vae_scale_factor
+        cell = self.pipeline.vae_scale_factor
         cells = missing.reshape(len(missing) // cell, cell, -1, cell).any((1, 3))
         return torch.from_numpy(np.kron(cells, np.ones((cell, cell))).astype(np.float32))[None]
 
@@ -173,7 +174,12 @@ def load(config: DiffusionConfig, inpaint: InpaintConfig | None = None) -> Paint
 _loaded: dict[tuple[DiffusionConfig, InpaintConfig | None], Painter] = {}
 
 
-def _load(config: DiffusionConfig, inpaint: InpaintConfig | None) -> Painter:
+def libraries():
+    """The modules diffusers, torch and transformers.
+
+    Raises:
+      ModuleNotFoundError: if one is not installed; the message has the pip command.
+    """
     try:
         import diffusers
         import torch
@@ -182,10 +188,19 @@ def _load(config: DiffusionConfig, inpaint: InpaintConfig | None) -> Painter:
         raise ModuleNotFoundError(
             f"The texture backend 'diffusion' needs {error.name}: {sources.INSTALL}", name=error.name
         ) from error
+    return diffusers, torch, transformers
+
+
+def place(config: DiffusionConfig) -> tuple[str, str]:
+    """The device that paints, and in what precision."""
+    _, torch, _ = libraries()
+    return ("cuda", config.precision) if torch.cuda.is_available() else ("cpu", "float32")
+
+
+def _load(config: DiffusionConfig, inpaint: InpaintConfig | None) -> Painter:
+    diffusers, torch, _ = libraries()
     sources.require(config)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    precision = config.precision if device == "cuda" else "float32"
-    dtype = getattr(torch, precision)
+    dtype = getattr(torch, place(config)[1])
     model = config if inpaint is None or inpaint.model is None else inpaint  # whose pipeline it is
     nets = ((config.controlnet, config.controlnet_revision, "depth"),)
     nets += tuple((control.model, control.revision, control.kind) for control in config.more_controls)
@@ -220,17 +235,24 @@ def _load(config: DiffusionConfig, inpaint: InpaintConfig | None) -> Painter:
         )
     for (name, _, _), controlnet in zip(nets, controlnets, strict=True):
         _check_pair(model.model, name, pipeline.unet.config.cross_attention_dim, controlnet.config.cross_attention_dim)
+    return ready(pipeline, config, inpaint)
+
+
+def ready(pipeline, config: DiffusionConfig, inpaint: InpaintConfig | None) -> Painter:
+    """A pipeline with ControlNets, set up as the settings say and on the device that paints; `inpaint` as in `load`."""
+    diffusers, torch, transformers = libraries()
+    device, precision = place(config)
     pipeline.scheduler = _scheduler(diffusers, config.scheduler).from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
-    if len(nets) > 1:  # warns for each batch that its pictures share their conditions, which they do not
+    if config.more_controls:  # warns for each batch that its pictures share their conditions, which they do not
         logging.getLogger("diffusers.pipelines.controlnet").setLevel(logging.ERROR)
     pipeline.vae.enable_slicing()  # decodes one picture at a time: most of the memory at a small cost
     if device == "cuda":  # attention is torch's own fused kernel, diffusers' default; convolutions like this layout
-        for network in (pipeline.unet, *controlnets):
+        for network in (pipeline.unet, pipeline.controlnet):
             network.to(memory_format=torch.channels_last)
     about = {
-        "model": model.model,
-        "pipeline": kind,
+        "model": config.model if inpaint is None or inpaint.model is None else inpaint.model,
+        "pipeline": type(pipeline).__name__,
         "scheduler": config.scheduler,
         "precision": precision,
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",

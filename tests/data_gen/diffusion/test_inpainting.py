@@ -100,7 +100,7 @@ def test_what_is_kept_words_seed_and_strength_all_matter(folders, kind):
 
 def test_latents_that_hold_any_missing_pixel_are_painted(folders):
     painter = load(settings(folders, "sd"))
-    cell = painter._pipeline.vae_scale_factor
+    cell = painter.pipeline.vae_scale_factor
     missing = np.zeros((SIZE, SIZE), bool)
     missing[9, 20] = True
     mask = painter._mask(missing).numpy()[0]
@@ -159,7 +159,7 @@ def test_memory_for_not_even_one(folders, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     painter = load(settings(folders, "sd", batch=1))
-    monkeypatch.setattr(type(painter._pipeline), "__call__", never)
+    monkeypatch.setattr(type(painter.pipeline), "__call__", never)
     with pytest.raises(RuntimeError, match=r"A single picture of 64 pixels does not fit .* diffusion\.backdrop\.size"):
         pictures(painter)
 
@@ -192,7 +192,7 @@ def test_too_little_memory_halves_the_batch(folders, caplog):
 
     expected = pictures(load(settings(folders, "sd", batch=1)))
     painter = load(settings(folders, "sd", batch=3))
-    inside = painter._pipeline
+    inside = painter.pipeline
 
     class Tight:
         vae_scale_factor = inside.vae_scale_factor
@@ -202,7 +202,7 @@ def test_too_little_memory_halves_the_batch(folders, caplog):
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return inside(texts, **arguments)
 
-    painter._pipeline = Tight()
+    painter.pipeline = Tight()
     for a, b in zip(pictures(painter), expected, strict=True):
         np.testing.assert_array_equal(a, b)
     assert [record.message for record in caplog.records] == ["Out of GPU memory: from here on 1 pictures at a time."]

@@ -151,7 +151,7 @@ def test_too_little_memory_halves_the_batch_and_says_so_once(folders, caplog):
     config = settings(folders["sd"], batch=3)
     expected = pictures(pipelines.load(dataclasses.replace(config, batch=1)))
     painter = pipelines.load(config)
-    inside, sizes = painter._pipeline, []
+    inside, sizes = painter.pipeline, []
 
     def tight(texts, **arguments):
         sizes.append(len(texts))
@@ -159,7 +159,7 @@ def test_too_little_memory_halves_the_batch_and_says_so_once(folders, caplog):
             raise torch.OutOfMemoryError("CUDA out of memory")
         return inside(texts, **arguments)
 
-    painter._pipeline = tight
+    painter.pipeline = tight
     with caplog.at_level(logging.WARNING):
         got = pictures(painter)
     assert sizes == [3, 1, 1, 1]
@@ -170,7 +170,7 @@ def test_too_little_memory_halves_the_batch_and_says_so_once(folders, caplog):
     def never(texts, **arguments):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    painter._pipeline = never
+    painter.pipeline = never
     with pytest.raises(RuntimeError, match=r"A single picture of 64 pixels does not fit .* diffusion\.size"):
         pictures(painter)
 

@@ -75,7 +75,7 @@ def test_faces_and_labels_are_those_of_the_frames_without_backdrops(folders, enc
     frames, around = some(config), encoded[:]
     encoded.clear()
     plain = some(without(config))
-    _, _, needed = generate._needed(config, SOME)
+    _, _, needed = plan.needed(SOME, config.neutral_variation)
     assert len(around) == len(encoded) == len(needed) == 6
     for key, frame in frames.items():
         same_labels(frame, plain[key])
