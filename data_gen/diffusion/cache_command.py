@@ -17,6 +17,7 @@ from data_gen import array_file
 from data_gen.diffusion import album, cache
 from data_gen.record import GENERATOR_VERSION
 
+_SHAPING = ("identity", "face_model", "prompt", "negative_prompt", "generator_version", "portrait_version")
 ABANDONED_S = 3600.0  # a temporary file that is older is nobody's
 
 
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _list() -> None:
-    faults, painted, procedural = collections.Counter(), 0, 0
+    faults, portraits = collections.Counter(), {}
     for file in cache.entries():
         try:
             told = cache.read(file).record
@@ -40,11 +41,15 @@ def _list() -> None:
         except array_file.Damaged as error:
             _say(f"{file.name}  damaged: {error}")
             continue
-        faults.update(told["faults"])
-        painted, procedural = painted + told["painted"], procedural + (not told["painted"])
+        refused = told["tries"] - told["painted"]  # portraits; what follows them are side views
+        portraits[_portrait(told)] = told["painted"], told["faults"][:refused]
+        faults.update(told["faults"][refused:])
         state = f"painted at try {told['tries']}" if told["painted"] else f"procedural after {told['tries']} tries"
         old = "" if _is_current(told) else "  (another version)"
         _say(f"{file.name}  {told['settings']['model']}  {state}{old}  {told['prompt'][:60]}")
+    painted = sum(each for each, _ in portraits.values())
+    faults.update(fault for _, refused in portraits.values() for fault in refused)
+    procedural = len(portraits) - painted
     _say(f"{cache.folder()}: {painted} painted, {procedural} procedural; pictures refused: {_counted(faults)}")
     backdrops, refused = collections.Counter(), collections.Counter()
     for file in album.files():
@@ -64,6 +69,12 @@ def _list() -> None:
         _say(f"{file.name}  {book.about.get('model')}  {_counted(states)}{old}  {book.shaping['prompt'][:60]}")
     if backdrops:
         _say(f"{album.folder()}: backdrops {_counted(backdrops)}; pictures refused: {_counted(refused)}")
+
+
+def _portrait(told: dict) -> str:
+    """What is the same in the files of a portrait without side views and with some."""
+    shaping = {name: told[name] for name in _SHAPING}
+    return cache.key(shaping | {"settings": told["settings"] | {"side_views": None}})
 
 
 def _counted(counts: collections.Counter[str]) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from data_gen import array_file, scene
 from data_gen.diffusion import cache, cache_command, prompts
-from data_gen.diffusion.config import DiffusionConfig
+from data_gen.diffusion.config import DiffusionConfig, SideViewConfig
 from data_gen.diffusion.sitting import Sitting
 
 CONFIG = DiffusionConfig("org/model", "org/depth", revision="a", controlnet_revision="b")
@@ -128,6 +128,21 @@ def test_list_verify_and_prune(folder, capsys, monkeypatch):
     cache_command.main(["prune"])
     assert "4 files removed, 1 of portraits and backdrops kept" in capsys.readouterr().out
     assert [path.name for path in folder.iterdir()] == [cache.path(shaping(index=10)).name]
+
+
+def test_a_portrait_with_side_views_is_counted_once(capsys):
+    """Beside the file without side views lies one with them, which repeats what became of the portrait."""
+    beside = dataclasses.replace(CONFIG, side_views=SideViewConfig())
+    cache.save(shaping(), entry(tries=2))
+    cache.save(shaping(index=8), entry(painted=False, tries=4))
+    cache.save(shaping(beside, index=8), entry(painted=False, tries=4))
+    done = entry(tries=2)
+    done.record["faults"].append("side view 50: face is lost")
+    cache.save(shaping(beside), done)
+    cache_command.main(["list"])
+    *lines, total = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert "1 painted, 1 procedural; pictures refused: blank 5, side view 50: face is lost 1" in total
 
 
 def test_the_command_line_says_damage_in_one_paragraph(folder, capsys):
