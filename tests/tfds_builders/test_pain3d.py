@@ -118,6 +118,11 @@ def test_cells_are_balanced_and_splits_stratified(count):
         assert abs(splits[split] - share * count) <= max(2, 0.02 * count)
 
 
+def test_a_data_set_that_is_not_there_yet_is_no_cause_for_a_warning(tmp_path, caplog):
+    assert not Builder(config="tiny", data_dir=tmp_path).is_prepared()
+    assert not caplog.text
+
+
 def test_every_configuration_describes_itself():
     names = [config.name for config in Builder.BUILDER_CONFIGS]
     assert len(set(names)) == len(names)

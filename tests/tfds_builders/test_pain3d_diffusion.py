@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from data_gen import preflight
 from data_gen.contact_sheet import decoded
 from data_gen.diffusion import cache
 from data_gen.diffusion.config import DiffusionConfig, InpaintConfig
@@ -112,6 +113,30 @@ def test_a_build_with_backdrops_counts_them(tmp_path, monkeypatch):
     frame = builder.as_data_source("train")[0]
     assert frame["backdrop"]["kept"].shape == (64, 64, 1) and 0.1 < (frame["backdrop"]["kept"] > 0).mean() < 0.7
     assert frame["backdrop"]["model"].decode() == inpaint
+
+
+def test_what_is_painted_must_have_room_before_anything_is_painted(tmp_path, monkeypatch):
+    """In a build, in a shard, and where portraits alone are painted."""
+    from tests.data_gen.diffusion import tiny_models
+
+    monkeypatch.setenv("PAINJAX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(generate_command.generate, "with_portraits", lambda *_: pytest.fail("painted"))
+    diffusion = DiffusionConfig(*tiny_models.write(tmp_path / "models", "sd"), size=64, steps=1)
+    generator = dataclasses.replace(VARIANTS["tiny"].generator, texture_backend="diffusion", diffusion=diffusion)
+    builder = Builder(
+        config=Pain3dConfig(name="tiny_random", description="random weights", identities=6, generator=generator),
+        data_dir=tmp_path / "data",
+    )
+    usage, needed = preflight.shutil.disk_usage(tmp_path), preflight.needed_bytes(6 * 33, 64)
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: usage._replace(free=needed + 1000))
+    said = "Too little room in .*cache for the portraits and backdrops of 6 people"
+    with pytest.raises(OSError, match=said):
+        builder.download_and_prepare()
+    with pytest.raises(OSError, match=said):
+        shards.write(builder, Shard(0, 1))
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(OSError, match=said):
+        generate_command._paint(builder, Shard(0, 1), None)
 
 
 def test_a_data_set_that_was_not_counted_is_counted_once(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from data_gen import generate
-from data_gen.diffusion import album, cache
+from data_gen.diffusion import album, cache, room
 from data_gen.shards import Shard
 from data_gen.variants import VARIANTS
 from tfds_builders.pain3d import merge, shards
@@ -56,6 +56,7 @@ def _paint(builder: Builder, shard: Shard, manual_dir: str | None) -> str:
         )
     people = shard.identities(config.identities)
     generator, _ = builder.prepare(manual_dir)
+    room.check(generator, people)
     generate.with_portraits(generator, people)
     kept = f"The portraits of {len(people)} people are in {cache.folder()}"
     return f"{kept}, their backdrops in {album.folder()}" if config.generator.diffusion.backdrop else kept

@@ -11,7 +11,7 @@ import requests
 import tensorflow_datasets as tfds
 
 from data_gen import finished, preflight
-from data_gen.diffusion import sources
+from data_gen.diffusion import room, sources
 from data_gen.face_models import flame, flame_file, ict_convert
 from data_gen.face_models.ict import IctFace
 from data_gen.generate import generate
@@ -134,6 +134,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             homepage="https://arxiv.org/abs/2509.16727",
         )
 
+    def is_prepared(self) -> bool:
+        """As any builder's, without TFDS's warning about a folder that is not there yet."""
+        return (self.data_path / "dataset_info.json").exists() and super().is_prepared()
+
     def download_and_prepare(self, **kwargs) -> None:
         """As any builder's; a build that was killed before goes on with the identities that it had finished.
 
@@ -154,6 +158,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         config, parent = self.builder_config, Path(self.data_dir).parent
         if self._in_bucket:
             super().download_and_prepare(**kwargs)
+            self._report_painting()
             return
         frames = config.identities * frames_per_identity(config.generator.plan)
         preflight.check_output(parent, frames, config.generator.image_size, finished.kept_bytes(parent))
@@ -162,7 +167,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self._report_painting()
 
     def _report_painting(self) -> None:
-        folder = Path(self.data_dir)
+        folder = self.data_path
         if self.builder_config.generator.diffusion is not None and not (folder / painting_report.NAME).exists():
             painting_report.write(folder)
 
@@ -175,6 +180,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
         generator, settings = self._prepare(dl_manager)
+        if not self._beam:  # whose workers have disks of their own
+            people, parent = range(self.builder_config.identities), Path(self.data_dir).parent
+            frames = len(people) * frames_per_identity(generator.plan)
+            built = preflight.needed_bytes(frames, generator.image_size) - finished.kept_bytes(parent)
+            room.check(generator, people, *(() if self._in_bucket else (parent, built)))
         if not self._in_bucket:
             self._unfinished = finished.folder(Path(self.data_dir).parent, settings)
         return {split: self._generate_examples(split, generator) for split in SPLITS}

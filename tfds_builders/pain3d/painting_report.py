@@ -10,26 +10,32 @@ its refusals; a backdrop for each frame.
 import collections
 import json
 import logging
-import os
-from collections.abc import Iterable, Mapping
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
+from array_record.python.array_record_module import ArrayRecordReader
+from etils import epath
 
 NAME = "painting.json"
 _SKIP = tfds.decode.SkipDecoding()
 _PICTURES = dict.fromkeys(("image", "neutral_image", "heatmap", "heatmap_frontal", "mask"), _SKIP)
 
 
-def write(folder: Path) -> Path:
-    """Counts a finished data set with diffusion textures, and says so where anything fell back."""
+def write(folder: epath.PathLike) -> epath.Path:
+    """Counts a finished data set with diffusion textures, and says so where anything fell back.
+
+    Of one in a bucket each file is copied to this machine's disk for as long as it is read.
+    """
     builder = tfds.builder_from_directory(folder)
     counts = {split: count(_records(builder, split)) for split in builder.info.splits}
-    path = folder / NAME
+    path = epath.Path(folder) / NAME
     draft = path.with_name(f".{NAME}")
     draft.write_text(json.dumps(counts, indent=1) + "\n")
-    os.replace(draft, path)
+    draft.replace(path)
     for split, told in counts.items():
         fell_back = told["people_procedural"] or told.get("frames_rendered") or told.get("neutral_rendered")
         logging.log(logging.WARNING if fell_back else logging.INFO, "%s: %s", split, json.dumps(told))
@@ -69,6 +75,18 @@ def _faults(told: Mapping[str, Any]) -> list[str]:
 def _records(builder: tfds.core.DatasetBuilder, split: str) -> Iterable[Mapping[str, Any]]:
     """Records whose pictures are left encoded."""
     decoders = _PICTURES | ({"backdrop": {"kept": _SKIP}} if "backdrop" in builder.info.features else {})
-    if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
-        return builder.as_data_source(split, decoders=decoders)
-    return tfds.as_numpy(builder.as_dataset(split=split, decoders=decoders))
+    if builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
+        return tfds.as_numpy(builder.as_dataset(split=split, decoders=decoders))
+    if "://" in builder.data_dir:  # array_record's own reader knows folders only
+        return _copied(builder, split, decoders)
+    return builder.as_data_source(split, decoders=decoders)
+
+
+def _copied(builder: tfds.core.DatasetBuilder, split: str, decoders: dict[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for path in builder.info.splits[split].filepaths:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / path.name
+            with path.open("rb") as records, copy.open("wb") as file:
+                shutil.copyfileobj(records, file)
+            for record in ArrayRecordReader(str(copy)).read_all():
+                yield builder.info.features.deserialize_example_np(record, decoders=decoders)

@@ -16,6 +16,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from data_gen import finished, preflight
+from data_gen.diffusion import room
 from data_gen.generate import generate
 from data_gen.plan import frames_per_identity
 from data_gen.scene import SPLITS, split_of
@@ -50,10 +51,9 @@ def write(builder: Builder, shard: Shard, manual_dir: str | None = None) -> Path
         logging.info("Shard %s is there already.", shard)
         return folder / manifest.name
     keep = finished.folder(folder.parent, settings)
-    preflight.check_output(
-        folder, len(people) * frames_per_identity(generator.plan), generator.image_size,
-        finished.kept_bytes_of(keep, people),
-    )  # fmt: skip
+    frames, present = len(people) * frames_per_identity(generator.plan), finished.kept_bytes_of(keep, people)
+    preflight.check_output(folder, frames, generator.image_size, present)
+    room.check(generator, people, folder, preflight.needed_bytes(frames, generator.image_size) - present)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / manifest.name).unlink(missing_ok=True)  # of other settings, or without its files
     drafts = f".{shard.index:05d}-of-{shard.count:05d}."
