@@ -161,13 +161,16 @@ class HairDrawing:
             self._gl.glDeleteBuffers(len(names), names)
         self._seen.clear()
 
-    def color(self, vertices: np.ndarray, world_to_clip: np.ndarray, set_light) -> None:
+    def color(
+        self, vertices: np.ndarray, world_to_clip: np.ndarray, set_light, shadow_map: int, world_to_shadow: np.ndarray
+    ) -> None:
         """Blends the wisps, the far ones first, over the head that the bound framebuffer holds.
 
         Args:
           vertices: (V, 3) mm of the head.
           world_to_clip: (4, 4), of a camera that `look` was given.
           set_light: sets the light uniforms of a program in use.
+          shadow_map: texture of the key light's, and (4, 4) `world_to_shadow` to 0..1 in it.
         """
         if self._hair is None:
             return
@@ -175,6 +178,8 @@ class HairDrawing:
         self._pose(vertices)
         self._aim(self._program, world_to_clip)
         set_light(self._program)
+        gl_objects.matrix(gl, self._program, "world_to_shadow", world_to_shadow)
+        gl_objects.bind_texture(gl, self._program, "shadow_map", 1, shadow_map)
         gl_objects.bind_texture(gl, self._program, "strand_map", 0, self._texture)
         dense = gl_objects.location(gl, self._program, "dense")
         gl.glUniform1f(dense, OPAQUE)  # first what is dense, near wisps first: they spare the many below them

@@ -5,6 +5,7 @@ al. (2003) as Scheuermann (2004) approximates them. Light is summed at the nodes
 """
 
 from data_gen.film import FILM
+from data_gen.shadow import SHADOWS
 
 RIBBON = """#version 330 core
 layout(location = 0) in vec3 center;    // of the wisp, mm
@@ -81,11 +82,15 @@ uniform vec3 light_color[3];
 uniform vec3 ambient_up;
 uniform vec3 ambient_down;
 uniform float exposure;
+uniform mat4 world_to_shadow; // to 0..1 in the shadow map of the first light
+uniform sampler2DShadow shadow_map;
 out vec2 v_uv;
 out vec3 v_diffuse;  // times the colour of the hair
 out vec3 v_gloss;    // mirrored at the surface of the strands
 out vec3 v_glow;     // that went through them: times their colour, once more
-
+"""
+    + SHADOWS
+    + """
 float highlight(vec3 t, vec3 h, float power) {
     float along = dot(t, h);
     return pow(max(1.0 - along * along, 0.0), 0.5 * power);
@@ -97,12 +102,13 @@ void main() {
     vec3 sum = mix(ambient_down, ambient_up, 0.5 + 0.5 * n.y) * 0.9;
     vec3 gloss = vec3(0.0), glow = vec3(0.0);
     float inside = dot(n, to_eye) < 0.0 ? 0.6 : 1.0; // the far side of a curtain of hair lies in its own shade
+    float key = let_through(center);
     for (int i = 0; i < 3; ++i) {
         vec3 l = light_direction[i];
         float across = dot(strand, l);
         float lit = smoothstep(-0.5, 0.8, dot(n, l));
         vec3 h = normalize(l + to_eye);
-        vec3 light = light_color[i] * lit;
+        vec3 light = light_color[i] * lit * (i == 0 ? key : 1.0);
         sum += light * (0.35 + 0.75 * max(dot(n, l), 0.0)) * 0.8 * sqrt(max(1.0 - across * across, 0.0));
         gloss += light * 0.055 * highlight(normalize(strand - 0.10 * n), h, 60.0);
         glow += light * 0.75 * highlight(normalize(strand + 0.18 * n), h, 12.0);

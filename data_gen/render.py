@@ -6,6 +6,7 @@ pyrender's own scene renderer re-uploads meshes for every frame, which is severa
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -258,7 +259,8 @@ class Renderer:
         gl.glDrawArrays(gl.GL_TRIANGLES, 0, 3)
         gl.glDepthFunc(gl.GL_LESS)
         gl.glDepthMask(gl.GL_TRUE)
-        self._hair.color(vertices, world_to_clip, lambda p: gl_objects.light(gl, p, rig, camera, self._exposure))
+        set_light = functools.partial(gl_objects.light, gl, rig=rig, camera=camera, exposure=self._exposure)
+        self._hair.color(vertices, world_to_clip, set_light, self._shadow_map, world_to_shadow)
 
         gl.glBindFramebuffer(gl.GL_READ_FRAMEBUFFER, self._color_target)
         gl.glBindFramebuffer(gl.GL_DRAW_FRAMEBUFFER, self._resolved)

@@ -1,7 +1,7 @@
 """Shadow map of the key light: how far from it the head's and the hair's nearest surface lies.
 
 Williams, "Casting curved shadows on curved surfaces" (1978); edges softened by percentage-closer filtering (Reeves et
-al., 1987) in `shading`. One map serves all views of a pose, since lamps stand still in the world.
+al., 1987), in hair by its depth. One map serves all views of a pose, since lamps stand still in the world.
 """
 
 import numpy as np
@@ -20,18 +20,28 @@ SHADOW_FRAGMENT = """#version 330 core
 void main() {}
 """
 
-UNSHADOWED = """
-const float PENUMBRA_MM = 4.0;
+SHADOWS = """
+const float PENUMBRA_MM = 4.0, SCATTER_MM = 10.0, DEEPEST_MM = 18.0;
 // fairly even points of a disc (Vogel's spiral)
 const vec2 DISC[8] = vec2[](vec2(0.25, 0.0), vec2(-0.319, 0.292), vec2(0.049, -0.557), vec2(0.402, 0.525),
     vec2(-0.739, -0.131), vec2(0.7, -0.445), vec2(-0.234, 0.87), vec2(-0.446, -0.859));
 
+float per_mm() { return length(vec3(world_to_shadow[0].x, world_to_shadow[1].x, world_to_shadow[2].x)); }
+
 float unshadowed(vec3 position, vec3 n) {
     // the offset along the normal keeps a surface out of its own shadow (Holbert, "Saying goodbye to shadow acne")
     vec3 at = (world_to_shadow * vec4(position + 2.0 * n, 1.0)).xyz;
-    float reach = PENUMBRA_MM * length(vec3(world_to_shadow[0].x, world_to_shadow[1].x, world_to_shadow[2].x));
-    float sum = 0.0;
+    float reach = PENUMBRA_MM * per_mm(), sum = 0.0;
     for (int i = 0; i < 8; ++i) sum += textureLod(shadow_map, vec3(at.xy + reach * DISC[i], at.z), 0.0);
+    return 0.125 * sum;
+}
+
+// Strands scatter the light on: a body of hair darkens by and by, down to the depth that none reaches.
+float let_through(vec3 position) {
+    vec3 at = (world_to_shadow * vec4(position, 1.0)).xyz;
+    float reach = SCATTER_MM * per_mm(), step = 0.125 * DEEPEST_MM * per_mm(), sum = 0.0;
+    for (int i = 0; i < 8; ++i)
+        sum += textureLod(shadow_map, vec3(at.xy + reach * DISC[i], at.z - step * float(i + 1)), 0.0);
     return 0.125 * sum;
 }
 """

@@ -5,7 +5,7 @@ smaller than the 4 x 4 blocks that a rasteriser shades at once, Mesa's above all
 visible sample some four times over.
 """
 
-from data_gen.shadow import UNSHADOWED
+from data_gen.shadow import SHADOWS
 
 FAR_MM = 4000.0  # depth at which 16 bits end: steps of 0.06 mm
 
@@ -46,7 +46,7 @@ noperspective out vec2 v_uv;
 noperspective out vec4 v_shape;
 noperspective out vec4 v_light;
 noperspective out vec4 v_extra;
-{UNSHADOWED}
+{SHADOWS}
 void main() {{
     gl_Position = world_to_clip * vec4(position, 1.0);
     v_uv = uv;

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from data_gen import camera as cameras
 from data_gen import face_models, scene, visibility
 from data_gen.face_models import MATERIALS, Topology
 from data_gen.render import Renderer
-from data_gen.textures import Texture, paint
+from data_gen.textures import HairMesh, Texture, paint
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 128
@@ -228,6 +229,37 @@ def test_what_stands_in_the_key_light_casts_a_shadow_with_soft_edges():
     assert picture[-45][row, left] == pytest.approx(picture[45][row, right], rel=0.1)
     edge = picture[-45][row, right : right + int(30 * per_mm)]
     assert (np.diff(edge) > -2).all() and np.diff(edge).max() < 0.6 * np.ptp(edge)  # fades over several pixels
+
+
+def test_hair_lies_in_the_shadow_of_the_head_and_of_hair_before_it(model):
+    """Like locks, lit from the right: one before the others, one 40 mm behind it, one on the head's other side."""
+    template, places = model.topology.template, np.array([[150.0, 0, 0], [110, 0, 0], [-140, 0, 0]])
+    across, down = np.meshgrid(np.arange(-16.0, 17.0, 2.0), np.linspace(25.0, -25.0, 6), indexing="ij")
+    lock = np.stack([-np.sqrt(0.5) * across, down, np.sqrt(0.5) * across], -1)  # [W, S, 3]
+    light = scene.Light(key_azimuth=90, key_elevation=0, key=1.5, fill=0.0, ambient=0.05, kelvin=5500)
+
+    def bright(shown: np.ndarray) -> np.ndarray:
+        """Of the middles of some of the locks, one after the other."""
+        positions = (lock + shown[:, None, None]).reshape(-1, 6, 3).astype(np.float32)
+        count = len(positions)
+        ones, out = np.ones(count, np.float32), np.sqrt(np.float32([0.5, 0, 0.5]))
+        mesh = HairMesh(
+            positions=positions, normals=np.tile(out, (count, 6, 1)), widths=4 * ones,
+            columns=np.tile(np.float32([0, 1]), (count, 1)), light=ones, shine=ones, tone=ones,
+            beard=np.zeros(count, bool), hangs=np.ones((count, 6), bool),
+            binding=scipy.sparse.csr_array((count * 6, len(template))), texture=np.full((4, 4, 4), [0.2, 0.2, 0.2, 1]),
+        )  # fmt: skip
+        renderer.set_texture(Texture(np.full((8, 8, 3), 180, np.uint8), hair=mesh))
+        picture = renderer.color(template, straight_camera(), light, BLUE).astype(float).mean(-1)
+        column, row = cameras.project(straight_camera(), shown)[0].astype(int).T
+        return picture[row, column]
+
+    with Renderer(model.topology, SIZE) as renderer:
+        alone = bright(places[:1])
+        first, behind, beyond = bright(places)
+    assert first == pytest.approx(alone[0], rel=0.02)  # it does not lie in its own shadow
+    assert max(behind, beyond) < 0.6 * first
+    assert min(behind, beyond) > 0  # there is light from around
 
 
 def test_painted_slopes_lean_the_surface_along_u_and_v():
