@@ -60,7 +60,7 @@ def grow(identity: Identity, hair: Hair, face: Anatomy, skull: Skull) -> HairMes
     _lift_out(skull, paths)
     if cut.tie:
         paths = _join(paths, _bun(rng, cut, skull))
-    paths = _trim(rng, cut, paths, face.landmarks)
+    paths = _trim(rng, hair, paths, face.landmarks)
     if not len(paths.points):
         return None  # so short that it is painted only
     count, nodes = paths.points.shape[:2]
@@ -234,10 +234,13 @@ def _join(a: Paths, b: Paths) -> Paths:
     return Paths(*(np.concatenate([getattr(a, f.name), getattr(b, f.name)]) for f in dataclasses.fields(Paths)))
 
 
-def _trim(rng: np.random.Generator, cut: Haircut, paths: Paths, landmarks: np.ndarray) -> Paths:
+def _trim(rng: np.random.Generator, hair: Hair, paths: Paths, landmarks: np.ndarray) -> Paths:
     """Cuts wisps before they reach the face or the scissors' level; what is too short falls away."""
-    x, y, z = np.moveaxis(paths.points, -1, 0)
-    low = y < landmarks[17:27, 1].max() + BROW_CLEARANCE + 3.0 * rng.random((len(y), 1))
+    cut, (x, y, z) = hair.cut, np.moveaxis(paths.points, -1, 0)
+    chance = rng.random((len(y), 1))
+    locks = 2 + np.sin(x / 3.3 + 40 * hair.wobble) + np.sin(x / 7.9 + 70 * hair.wobble)
+    uneven = 2.7 * locks + 9.0 * chance**2  # mm; a fringe is no ruler
+    low = y < landmarks[17:27, 1].max() + BROW_CLEARANCE + uneven
     bad = low & (z > 5) & ((np.abs(x) < 62) | (z > 26)) & (y > -140)
     bad |= y < cut.level + 10.0 * rng.standard_normal((len(y), 1)) * (y < 0)
     nodes, ear_y = y.shape[1], landmarks[[0, 16], 1].mean()
