@@ -55,7 +55,7 @@ def density(kind: str, face: Anatomy) -> np.ndarray:
     top = np.interp(x, [0, 14, 24, 36, 52, 66, 78], line)
     jaw = smoothstep(-2, 5, top - y) * smoothstep(chin_y - 26, chin_y - 9, y + 0.25 * (50 - x)) * smoothstep(-12, 6, z)
     bare = np.exp(-(((x - 19) / 6) ** 2) - ((y - lower_y + 5) / 5) ** 2)  # beside the lower lip grows little
-    whole = np.maximum(jaw * (1 - 0.6 * bare), lip)
+    whole = np.maximum(jaw * (1 - 0.3 * bare), lip)
     area = {"moustache": lip, "goatee": np.maximum(np.maximum(lip, chin), 0.8 * beside)}.get(kind, whole)
     inner = (x < 36) & (np.abs(y - mouth_y) < 16) & (face.normals[:, 2] < 0.25)  # the back of the lips
     return (area * free * ~inner * smoothstep(-18, 0, z)).astype(np.float32)
@@ -97,7 +97,8 @@ def grow(
     rng = stream(identity.seed, "beard shape")
     skin = topology.faces[topology.materials == MATERIALS.index("skin")]
     chin_y = face.landmarks[8, 1]
-    weight = (density(beard.kind, face) ** 2 * smoothstep(chin_y - 16, chin_y - 4, face.points[:, 1]))[skin].mean(1)
+    dense = smoothstep(0.25, 0.95, density(beard.kind, face))  # the border is painted only
+    weight = (dense**2 * smoothstep(chin_y - 16, chin_y - 4, face.points[:, 1]))[skin].mean(1)
     a, b, c = (face.points[skin[:, i]].astype(np.float64) for i in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=-1) * weight
     count = WISPS[beard.kind]
@@ -110,6 +111,8 @@ def grow(
     to_lip = np.maximum(-np.einsum("wk,wk->w", mix, face.lips[chosen]), 0.0)
     length = beard.length * rng.uniform(0.6, 1.15, count)
     length *= 1 - 0.55 * smoothstep(40.0, 62.0, np.abs(root[:, 0]))  # short at the sideburns
+    inner = np.einsum("wk,wk->w", mix, dense[chosen])
+    length *= 0.25 + 0.75 * inner  # and at the border, over which no single whisker hangs
     near_lip = np.abs(root[:, 0]) < 32
     length = np.where(above_lip & near_lip, np.minimum(length, 2.0 + 1.3 * to_lip), length)
     side = np.sign(root[:, 0])[:, None] * np.array([1.0, 0, 0])
@@ -128,7 +131,7 @@ def grow(
     return HairMesh(
         positions=(points * face.scale + face.origin).astype(np.float32),
         normals=np.broadcast_to(normal[:, None], points.shape).astype(np.float32),
-        widths=(rng.uniform(0.7, 1.3, count) * (1.0 + 0.04 * beard.length)).astype(np.float32),
+        widths=(rng.uniform(0.7, 1.3, count) * (0.6 + 0.4 * inner) * (1.0 + 0.04 * beard.length)).astype(np.float32),
         columns=np.stack([column, column + 1 / VARIANTS], -1).astype(np.float32),
         light=(1 - 0.3 * rng.random(count)).astype(np.float32),
         shine=np.full(count, 0.35, np.float32),
