@@ -238,8 +238,10 @@ def _trim(rng: np.random.Generator, hair: Hair, paths: Paths, landmarks: np.ndar
     """Cuts wisps before they reach the face or the scissors' level; what is too short falls away."""
     cut, (x, y, z) = hair.cut, np.moveaxis(paths.points, -1, 0)
     chance = rng.random((len(y), 1))
-    locks = 2 + np.sin(x / 3.3 + 40 * hair.wobble) + np.sin(x / 7.9 + 70 * hair.wobble)
-    uneven = 2.7 * locks + 9.0 * chance**2  # mm; a fringe is no ruler
+    uneven = 3.0 * chance  # mm
+    if cut.forward:  # a fringe is no ruler
+        locks = 2 + np.sin(x / 3.3 + 40 * hair.wobble) + np.sin(x / 7.9 + 70 * hair.wobble)
+        uneven = 2.7 * locks + 9.0 * chance**2
     low = y < landmarks[17:27, 1].max() + BROW_CLEARANCE + uneven
     bad = low & (z > 5) & ((np.abs(x) < 62) | (z > 26)) & (y > -140)
     bad |= y < cut.level + 10.0 * rng.standard_normal((len(y), 1)) * (y < 0)

@@ -132,6 +132,37 @@ def test_beard_grows_around_the_lips_and_moves_with_the_jaw(model):
     np.testing.assert_allclose(drop[chin], -10.0, atol=1e-3)
 
 
+def test_fringes_end_above_the_brows_and_not_along_a_ruler(model):
+    """Tips within 5 mm of each other end alike, those of another lock elsewhere."""
+    board, wander = canvas(model.topology, SIZE), []
+    face = board.vertices
+    for seed in (3, 4, 5):
+        mesh = hairstyle.grow(person(seed), with_cut(person(seed), "fringe"), face, board.skull)
+        x, y, z = ((mesh.positions[:, -1] - face.origin) / face.scale).T
+        y = y - face.landmarks[17:27, 1].max()
+        fringe = (np.abs(x) < 40) & (z > 40) & (y < 30)
+        assert y[fringe].min() > 0.6 * hairstyle.BROW_CLEARANCE
+        wander.append(scipy.ndimage.median(y[fringe], np.round(x[fringe] / 5), np.arange(-7, 8)).std())
+    assert np.mean(wander) > 2.3  # mm
+
+
+def test_beards_thin_out_at_their_border(model):
+    board, someone = canvas(model.topology, SIZE), person(1, gender="male")
+    face, skin = board.vertices, np.flatnonzero(board.vertex_is_skin)
+    mesh = beard.grow(
+        someone, beard.Beard("full", 17.0, hair.style(someone)), model.topology, face, np.zeros((2, 2, 4)), 5
+    )
+    length = np.linalg.norm(np.diff(mesh.positions, axis=1), axis=-1).sum(1) / face.scale
+    root = (mesh.positions[:, 0] - face.origin) / face.scale
+    dense = beard.density("full", face)[skin][scipy.spatial.cKDTree(face.points[skin]).query(root)[1]]
+    chin = (np.abs(root[:, 0]) < 40) & (root[:, 1] < face.landmarks[57, 1])  # no sideburns, no moustache
+    border, middle = chin & (dense < 0.75), chin & (dense > 0.9)
+    assert dense[chin].min() > 0.25  # no whisker of its own
+    assert 0 < border.sum() < 0.1 * middle.sum()
+    assert length[border].mean() < 0.9 * length[middle].mean()
+    assert mesh.widths[border].mean() < 0.95 * mesh.widths[middle].mean()
+
+
 def test_same_person_same_hair(model):
     board, someone = canvas(model.topology, SIZE), person(11, "south_asian", "male")
     first, again = (hairstyle.grow(someone, hair.style(someone), board.vertices, board.skull) for _ in range(2))
