@@ -76,6 +76,8 @@ def main(config: ConfigDict, workdir: str | os.PathLike, *, accept_changes: bool
 
         # ------------------------------------------------------------ data, model, optimizer
         batches = opened.enter_context(train_batches(config, sharding.process_rows(mesh, config.batch_size)))
+        if latest == 0:
+            batches.start()  # the first ones are made while the model is
         state, shardings, optimizer = create_state(config, mesh, teacher_config)
         if weights is not None:
             state = _start_from(weights, config, state)

@@ -10,13 +10,16 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from tests.xla_flags import xla_flags
+
 ROOT = Path(__file__).resolve().parents[1]
 
 pytestmark = pytest.mark.slow
 
 
 def painjax(*arguments, check=True, where=ROOT):
-    environment = os.environ | {"XLA_FLAGS": "", "PYTHONWARNINGS": "ignore"}  # one device, as a user's laptop has
+    here = {"XLA_FLAGS": xla_flags(1), "PYTHONWARNINGS": "ignore"}  # one device, as a user's laptop has
+    environment = os.environ | here
     command = [sys.executable, "-m", "painjax", *map(str, arguments)]
     result = subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True)
     assert not check or result.returncode == 0, result.stderr[-3000:]

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.xla_flags import xla_flags
+
 ROOT = Path(__file__).resolve().parents[1]
 
 pytestmark = pytest.mark.slow
@@ -48,7 +50,7 @@ class Job:
                 "JAX_NUM_PROCESSES": "2",
                 "JAX_PROCESS_ID": str(rank),
                 "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
-                "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+                "XLA_FLAGS": xla_flags(2),
                 **each[rank],
             }
             command = [sys.executable, "-c", PROGRAM, "train", "--distributed", "--config=configs/teacher.py:test"]
@@ -162,7 +164,7 @@ def test_a_part_that_only_one_process_reads_is_damaged(synthetic_dataset, tmp_pa
         *settings,
         "--config.mesh.fsdp=1",
     ]
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+    environment = os.environ | {"XLA_FLAGS": xla_flags(1)}
     done = subprocess.run(alone, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(losses(workdir), expected, rtol=1e-5)

@@ -11,6 +11,7 @@ import pytest
 from painjax import __main__ as cli
 from painjax.config import load_config
 from painjax.errors import UserError
+from tests.xla_flags import xla_flags
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENT = """
@@ -33,7 +34,7 @@ def experiment(tmp_path):
 
 
 def run(*arguments, cwd=ROOT):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": ""}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": xla_flags(1)}
     return subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "painjax", *map(str, arguments)],
         cwd=cwd, env=environment, capture_output=True, text=True,

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.xla_flags import xla_flags
+
 ROOT = Path(__file__).resolve().parents[1]
 
 pytestmark = pytest.mark.slow
@@ -44,7 +46,7 @@ def run(data_dir, workdir, processes, devices, fsdp=1, model=1):
         port = free.getsockname()[1]
     environment = os.environ | {
         "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices // processes}",
+        "XLA_FLAGS": xla_flags(devices // processes),
         "OMP_NUM_THREADS": "1",
     }
     running = [

@@ -22,6 +22,7 @@ from painjax.same_experiment import check_same_origin
 from painjax.state import create_state, make_train_step
 from painjax.teacher import find_teacher
 from painjax.teacher_outputs import TeacherOutputs
+from tests.xla_flags import xla_flags
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -169,7 +170,7 @@ def test_a_run_on_stored_outputs_resumes_exactly(outputs, synthetic_dataset, tmp
 
 def launch(*command):
     """The command in two processes of four devices each."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": xla_flags(1), "OMP_NUM_THREADS": "1"}
     launcher = [sys.executable, "-m", "painjax", "launch", "local", "--processes=2", "--devices-per-process=4", "--"]
     done = subprocess.run(
         [*launcher, *command],

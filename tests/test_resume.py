@@ -17,6 +17,7 @@ from configs import teacher
 from painjax import sharding
 from painjax.checkpoint import Checkpoints
 from painjax.state import create_state
+from tests.xla_flags import xla_flags
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGGED = {"step", "loss", "pspi", "aus", "consistency", "thresholds", "gradient_norm", "learning_rate", "validation"}
@@ -87,7 +88,7 @@ def run(synthetic_dataset, tmp_path_factory):
     def start(workdir, *more, kind="never", step=0, number=signal.SIGKILL, limit=0, devices=1):
         command = [sys.executable, "-c", PROGRAM, kind, *map(str, (step, int(number), limit))]
         command += ["train", f"--workdir={workdir}", *flags, *more]
-        here = environment | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+        here = environment | {"XLA_FLAGS": xla_flags(devices)}
         done = subprocess.run(
             command, cwd=ROOT, env=here, capture_output=True, text=True, timeout=500, start_new_session=True
         )

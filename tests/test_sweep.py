@@ -13,6 +13,7 @@ from configs import sweep
 from painjax import __main__ as command_line
 from painjax.config import load_config
 from painjax.errors import UserError
+from tests.xla_flags import xla_flags
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = "configs/student_supervised.py"
@@ -108,7 +109,7 @@ def test_a_printed_command_trains(synthetic_dataset, tmp_path):
     printed = subprocess.run(
         [sys.executable, "-m", "configs.sweep", *arguments], capture_output=True, text=True, check=True
     ).stdout
-    environment = os.environ | {"XLA_FLAGS": ""}
+    environment = os.environ | {"XLA_FLAGS": xla_flags(1)}
     done = subprocess.run(["sh"], input=printed, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     (run,) = workdir.iterdir()

@@ -32,9 +32,15 @@ class Batches(Iterator[dict[str, Any]]):
         self._threads, self._workers = threads, workers
         self._next, self._made = 0, None
 
+    def start(self) -> None:
+        """Begins to make batches, so that the first is there when it is asked for."""
+        if self._made is None:
+            self._made = self._maker()
+        self._made.start_prefetch()
+
     def __next__(self) -> dict[str, np.ndarray]:
         if self._made is None:
-            self._made = self._start()
+            self._made = self._maker()
         batch = next(self._made)
         self._next += 1
         return batch
@@ -60,7 +66,7 @@ class Batches(Iterator[dict[str, Any]]):
     def __exit__(self, *_) -> None:
         self.close()
 
-    def _start(self) -> grain.DatasetIterator:
+    def _maker(self) -> grain.DatasetIterator:
         if not flags.FLAGS.is_parsed():  # grain and its workers read theirs, which only absl's own main parses
             flags.FLAGS.mark_as_parsed()
         examples = grain.MapDataset.range(self._next * self._rows, self._count * self._rows).map(self._load)
@@ -70,6 +76,8 @@ class Batches(Iterator[dict[str, Any]]):
         if self._workers:
             options = grain.MultiprocessingOptions(self._workers, per_worker_buffer_size=_AHEAD_OF_WORKER)
             batches = batches.mp_prefetch(options, worker_init_fn=_leave_signals)
+            # A thread asks the workers, which would not begin before they are asked.
+            batches = grain.experimental.ThreadPrefetchIterDataset(batches, prefetch_buffer_size=1)
         return iter(batches)
 
 

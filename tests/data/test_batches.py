@@ -2,6 +2,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -33,6 +34,23 @@ def test_a_position_is_the_number_of_batches_taken(threads):
         assert batches.get_state() == {"next_index": 5}
         batches.set_state({"next_index": 2**35})
         assert take(batches, 2) == [[2**36, 2**36 + 1], [2**36 + 2, 2**36 + 3]]
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_batches_are_made_before_they_are_asked_for(workers, tmp_path):
+    def load(i):
+        (tmp_path / str(i)).touch()
+        return numbers(i)
+
+    with Batches(load, rows=2, count=3, threads=1, workers=workers) as batches:
+        assert not list(tmp_path.iterdir())
+        batches.start()
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "5").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert batches.get_state() == {"next_index": 0}
+        assert take(batches, 3) == [[0, 1], [2, 3], [4, 5]]
 
 
 def test_going_on_makes_nothing_twice():

@@ -18,6 +18,7 @@ from nbclient import NotebookClient
 from PIL import Image
 
 from launch.colab import runtime
+from tests.xla_flags import xla_flags
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "launch" / "colab"
@@ -177,7 +178,7 @@ def run(tiny_dataset, tmp_path, monkeypatch):
         "TFDS_DATA_DIR": str(tiny_dataset.parents[2]),
         "TMPDIR": str(tmp_path),  # where the quick form keeps its trainings
         "IPYTHONDIR": str(tmp_path / "ipython"),
-        "XLA_FLAGS": "",  # one device, as users have
+        "XLA_FLAGS": xla_flags(1),  # one device, as users have
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "PAINJAX_WORKERS": "1",
     }.items():
