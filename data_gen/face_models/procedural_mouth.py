@@ -94,7 +94,8 @@ def gums(upper: bool, per_crown: int = 6) -> Part:
 
 
 def tongue(rings: int = 8, spokes: int = 20) -> Part:
-    """The front of a tongue at rest behind the lower teeth, with its middle groove."""
+    """The front of a tongue behind the lower teeth, with its middle groove; its back rises above their edges, so that
+    one sees it in an open mouth."""
     theta = np.radians(112.0) * np.linspace(0, 1, rings)[:, None]
     phi = np.linspace(0, 2 * np.pi, spokes, endpoint=False)[None]
     axis, up = np.array([0.0, 0.80, 0.60]), np.array([0.0, 0.60, -0.80])
@@ -103,7 +104,7 @@ def tongue(rings: int = 8, spokes: int = 20) -> Part:
         + (np.sin(theta) * np.cos(phi))[..., None] * np.array([1.0, 0, 0])
         + (np.sin(theta) * np.sin(phi))[..., None] * up
     )
-    points = np.array([0.0, -77.5, ARCH_FRONT - 25.0]) + direction * [18.0, 9.0, 19.0]
+    points = np.array([0.0, -72.5, ARCH_FRONT - 26.0]) + direction * [18.0, 9.0, 19.0]
     points[..., 1] -= 1.4 * np.exp(-((points[..., 0] / 2.5) ** 2)) * (direction[..., 1] > 0)
     reach = 0.5 * theta / theta[-1]
     return disc(points, 0.5 + np.stack([reach * np.cos(phi), reach * np.sin(phi)], -1))

@@ -59,6 +59,20 @@ def test_upper_teeth_stand_before_the_lower_and_meet_them(face):
     assert 0.5 < lower[:, 1].max() - upper[:, 1].min() < 4  # overbite
 
 
+def test_the_tongue_lies_behind_the_teeth_and_shows_over_the_lower_ones(face, people):
+    """An open mouth seen from the height of the nose is no black hole."""
+    tongue, teeth = part(face, "tongue"), part(face, "teeth", lambda p: np.abs(p[:, 0]) < 8)
+    for person in people[:12]:
+        rest, yawn = face.neutral(person).astype(np.float64), face.deform(person, {"jawOpen": 0.6}).astype(np.float64)
+        low = teeth[(yawn - rest)[teeth, 1] < -5]  # mm: it goes with the jaw
+        assert rest[tongue, 2].max() < rest[low, 2].max() - 2
+        edge = yawn[low[yawn[low, 1].argmax()]]
+        camera = yawn[face.topology.landmarks[30]] + [0, 0, 800]
+        slope = (camera[1] - edge[1]) / (camera[2] - edge[2])
+        over = yawn[tongue, 1] - edge[1] - slope * (yawn[tongue, 2] - edge[2])  # the sight line over the teeth
+        assert over.max() > 8, person.id
+
+
 def test_ears_grow_out_of_the_head_and_meet_it_nowhere_else(face):
     """What of an ear lies inside the head is its base: the rim and all that shows stand free of the skull."""
     t = face.topology
