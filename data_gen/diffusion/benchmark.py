@@ -6,6 +6,7 @@ Models have random weights at the published sizes, which take as long as real on
 
 import argparse
 import dataclasses
+import functools
 import json
 import os
 import resource
@@ -17,7 +18,7 @@ import numpy as np
 
 from data_gen import plan
 from data_gen.diffusion import flops, pipelines, random_models, sources
-from data_gen.diffusion.config import DiffusionConfig, SideViewConfig
+from data_gen.diffusion.config import DiffusionConfig, InpaintConfig, SideViewConfig
 from data_gen.diffusion.pipelines import Painter, Start
 from data_gen.variants import VARIANTS
 
@@ -66,36 +67,32 @@ def benchmark(config: DiffusionConfig, family: str | None, steps: int | None, ba
     if rounds < 0:
         raise ValueError(f"rounds is {rounds}; expected 0 or more.")
     changes = {name: value for name, value in (("steps", steps), ("batch", batch)) if value is not None}
-    timed, shapes, made, about = _changed(config, **changes), None, None, {}
+    timed, shapes, load = _changed(config, **changes), None, pipelines.load
     if family:
         shapes = random_models.networks(family, "meta", "float32")
         made = random_models.networks(family, *pipelines.place(config)) if rounds else None
-    needed, rates, batches = {}, dict.fromkeys(KINDS), {"portrait": timed.batch, "backdrop": timed.backdrop.batch}
-    hours = dict.fromkeys(KINDS, 0.0)
+        load = functools.partial(random_models.painter, made)
+    operations, rates, hours, about = {}, dict.fromkeys(KINDS), {}, {}
+    batches = {"portrait": timed.batch, "backdrop": timed.backdrop.batch}
     for kind in KINDS:
-        whole, part = (config.backdrop, timed.backdrop) if kind == "backdrop" else (None, None)
-        painter = None
-        if family is None:
-            painter = pipelines.load(timed, part)
-        elif rounds:
-            painter = random_models.painter(made, timed, part)
+        painter = load(timed, _inpaint(timed, kind)) if rounds or not family else None
         parts = shapes or painter.pipeline.components
-        needed[kind] = flops.count(parts, config, whole)
+        operations[kind] = flops.count(parts, config, _inpaint(config, kind))
         if rounds:
-            rates[kind] = _pictures_per_second(painter, (part or timed).size, rounds, kind == "backdrop")
+            rates[kind] = _pictures_per_second(painter, _inpaint(timed, kind) or timed, rounds)
             batches[kind], about = painter.batch, painter.about
-            ran = needed[kind] if steps is None else flops.count(parts, timed, part)
-            hours[kind] = needed[kind] / ran / rates[kind] / 3600
+            ran = flops.count(parts, timed, _inpaint(timed, kind)) if steps else operations[kind]
+            hours[kind] = operations[kind] / ran / rates[kind] / 3600
     pictures = full_pictures(batches)
     return {
         "portraits_per_second": rates["portrait"],
         "backdrops_per_second": rates["backdrop"],
-        "flops_per_portrait": needed["portrait"],
-        "flops_per_backdrop": needed["backdrop"],
+        "flops_per_portrait": operations["portrait"],
+        "flops_per_backdrop": operations["backdrop"],
         "gpu_hours_full": {
             "measured": _hours(pictures, hours) if rounds else None,
             "estimated": {
-                chip: _hours(pictures, {kind: each / (SHARE * peak) / 3600 for kind, each in needed.items()})
+                chip: _hours(pictures, {kind: each / (SHARE * peak) / 3600 for kind, each in operations.items()})
                 for chip, peak in PEAKS.items()
             },
         },
@@ -150,9 +147,14 @@ def _changed(config: DiffusionConfig, **changes) -> DiffusionConfig:
     return dataclasses.replace(config, backdrop=backdrop, **changes)
 
 
-def _pictures_per_second(painter: Painter, size: int, rounds: int, inpaints: bool) -> float:
+def _inpaint(config: DiffusionConfig, kind: str) -> InpaintConfig | None:
+    return config.backdrop if kind == "backdrop" else None
+
+
+def _pictures_per_second(painter: Painter, settings: DiffusionConfig | InpaintConfig, rounds: int) -> float:
     """Of whole batches: the median round's, after one that warms up and finds the batch that memory allows."""
-    seconds, side = [], np.arange(size)
+    seconds, size, inpaints = [], settings.size, isinstance(settings, InpaintConfig)
+    side = np.arange(size)
     disc = np.hypot(*np.meshgrid(side - size / 2, side - size / 2)) < 0.3 * size
     depth, around = np.where(disc, np.uint8(200), np.uint8(0)), Start(np.zeros((size, size, 3), np.uint8), ~disc)
     for _ in range(1 + rounds):
