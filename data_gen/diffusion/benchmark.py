@@ -189,10 +189,10 @@ def _text(result: dict) -> str:
         )
     hours, pictures = result["gpu_hours_full"], result["pictures"]
     columns = {"full_diffusion": "portrait", "full_backdrop": "backdrop", "side_views": "side_view"}
-    rows = {} if hours["measured"] is None else {"measured": hours["measured"]}
+    rows = {} if hours["measured"] is None else {f"measured on {result['device']}": hours["measured"]}
     for chip, each in hours["estimated"].items():
         rows[f"{chip} at {result['share_of_peak']:.0%} of its peak"] = each
-    lines.append(f"GPU-hours, if none is refused {'':10s}" + "".join(f"{name:>18s}" for name in columns))
+    lines.append(f"{'Hours of one, none refused':40s}" + "".join(f"{name:>18s}" for name in columns))
     lines.append(f"  {'pictures of its own':38s}" + "".join(f"{pictures[kind]:18,}" for kind in columns.values()))
     lines += [f"  {name:38s}" + "".join(f"{row[column]:18.2f}" for column in columns) for name, row in rows.items()]
     return "\n".join(lines)
