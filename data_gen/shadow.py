@@ -39,9 +39,9 @@ float unshadowed(vec3 position, vec3 n) {
 // Strands scatter the light on: a body of hair darkens by and by, down to the depth that none reaches.
 float let_through(vec3 position) {
     vec3 at = (world_to_shadow * vec4(position, 1.0)).xyz;
-    float reach = SCATTER_MM * per_mm(), step = 0.125 * DEEPEST_MM * per_mm(), sum = 0.0;
+    float reach = SCATTER_MM * per_mm(), layer = 0.125 * DEEPEST_MM * per_mm(), sum = 0.0;
     for (int i = 0; i < 8; ++i)
-        sum += textureLod(shadow_map, vec3(at.xy + reach * DISC[i], at.z - step * float(i + 1)), 0.0);
+        sum += textureLod(shadow_map, vec3(at.xy + reach * DISC[i], at.z - layer * float(i + 1)), 0.0);
     return 0.125 * sum;
 }
 """
