@@ -97,7 +97,7 @@ def grow(
     rng = stream(identity.seed, "beard shape")
     skin = topology.faces[topology.materials == MATERIALS.index("skin")]
     chin_y = face.landmarks[8, 1]
-    dense = smoothstep(0.25, 0.95, density(beard.kind, face))  # the border is painted only
+    dense = smoothstep(0.45, 1.0, density(beard.kind, face))  # the border is painted only
     weight = (dense**2 * smoothstep(chin_y - 16, chin_y - 4, face.points[:, 1]))[skin].mean(1)
     a, b, c = (face.points[skin[:, i]].astype(np.float64) for i in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=-1) * weight
@@ -125,13 +125,14 @@ def grow(
     drop = np.array([0.0, -0.25, 0.0]) * at**2 * (~above_lip)[:, None, None]
     points = root[:, None] + 0.3 * normal[:, None] + length[:, None, None] * (at * flow[:, None] + out + drop)
     column = rng.integers(0, VARIANTS, count) / VARIANTS
+    fine = smoothstep(0.1, 0.7, inner) * (1.0 + 0.04 * beard.length)
     rows = np.repeat(np.arange(count * nodes), 3)
     columns = np.repeat(chosen, nodes, axis=0).ravel()
     values = np.repeat(mix, nodes, axis=0).ravel().astype(np.float32)
     return HairMesh(
         positions=(points * face.scale + face.origin).astype(np.float32),
         normals=np.broadcast_to(normal[:, None], points.shape).astype(np.float32),
-        widths=(rng.uniform(0.7, 1.3, count) * (0.6 + 0.4 * inner) * (1.0 + 0.04 * beard.length)).astype(np.float32),
+        widths=(rng.uniform(0.7, 1.3, count) * fine).astype(np.float32),
         columns=np.stack([column, column + 1 / VARIANTS], -1).astype(np.float32),
         light=(1 - 0.3 * rng.random(count)).astype(np.float32),
         shine=np.full(count, 0.35, np.float32),

@@ -157,7 +157,7 @@ def test_beards_thin_out_at_their_border(model):
     dense = beard.density("full", face)[skin][scipy.spatial.cKDTree(face.points[skin]).query(root)[1]]
     chin = (np.abs(root[:, 0]) < 40) & (root[:, 1] < face.landmarks[57, 1])  # no sideburns, no moustache
     border, middle = chin & (dense < 0.75), chin & (dense > 0.9)
-    assert dense[chin].min() > 0.25  # no whisker of its own
+    assert dense[chin].min() > 0.3  # no whisker of its own
     assert 0 < border.sum() < 0.1 * middle.sum()
     assert length[border].mean() < 0.9 * length[middle].mean()
     assert mesh.widths[border].mean() < 0.95 * mesh.widths[middle].mean()
