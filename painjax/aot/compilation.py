@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from painjax import flops, sharding
-from painjax.aot.topology import Topology
+from painjax.aot.topology import Topology, flags_that_libtpu_knows
 from painjax.data.outline import batch_outline
 from painjax.state import make_train_step, state_outline
 
@@ -56,7 +56,8 @@ def compile_step(config: ConfigDict, teacher_config: ConfigDict | None, topology
 
     memory, fits, text, why = {}, False, None, ""
     try:
-        compiled = lowered.compile()
+        with flags_that_libtpu_knows():
+            compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         memory, why = _memory_wanted(error, _bytes_on_a_device((state, batch), mesh)), "it does not fit"
     else:

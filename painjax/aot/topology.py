@@ -1,10 +1,11 @@
 """TPU slices by name, as devices that can be compiled for and nothing else."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 from jax.experimental import topologies
@@ -67,6 +68,21 @@ def chips(shape: str) -> int:
     return number
 
 
+@contextlib.contextmanager
+def flags_that_libtpu_knows() -> Iterator[None]:
+    """Context: XLA's flags for CPUs and GPUs are hidden. libtpu reads flags when it is loaded and when it first
+    compiles, and ends the process at one that it does not know."""
+    given = os.environ.get("XLA_FLAGS")
+    if given is None:
+        yield
+        return
+    os.environ["XLA_FLAGS"] = re.sub(r"--xla_(cpu|gpu)_\S*", "", given)
+    try:
+        yield
+    finally:
+        os.environ["XLA_FLAGS"] = given
+
+
 def describe(name: str) -> Topology:
     """The slice `name`, described by libtpu; nothing outside this machine is asked.
 
@@ -80,7 +96,8 @@ def describe(name: str) -> Topology:
     # training on a real TPU or a second compilation, holds the library's lock file.
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
-    devices = topologies.get_topology_desc(name, "tpu").devices
+    with flags_that_libtpu_knows():
+        devices = topologies.get_topology_desc(name, "tpu").devices
     chip = chip_of(devices[0])
     if chip is None or len(devices) != chips(name.partition(":")[2]):
         raise UserError(

@@ -1,6 +1,7 @@
 """Slices by name."""
 
 import importlib.util
+import os
 
 import pytest
 
@@ -45,3 +46,15 @@ def test_every_slice_that_is_listed_is_one_that_libtpu_knows():
             assert len(described.devices) == topology.chips(shape)
             assert described.chip.name == f"TPU {family}"
             assert described.axes == (3 if family == "v5p" else 2)
+
+
+def test_flags_for_other_devices_are_hidden_from_libtpu_and_come_back(monkeypatch):
+    devices = "--xla_force_host_platform_device_count=8"
+    given = f"--xla_cpu_use_fusion_emitters=false {devices} --xla_gpu_autotune_level=0"
+    monkeypatch.setenv("XLA_FLAGS", given)
+    with topology.flags_that_libtpu_knows():
+        assert os.environ["XLA_FLAGS"].split() == [devices]
+    assert os.environ["XLA_FLAGS"] == given
+    monkeypatch.delenv("XLA_FLAGS")
+    with topology.flags_that_libtpu_knows():
+        assert "XLA_FLAGS" not in os.environ
