@@ -98,8 +98,9 @@ def test_a_frame_is_the_same_alone_and_in_other_batches(folders, monkeypatch, tm
     key = list(frames)[1]
     alone = generate.regenerate(painted(folders, batch=2), SOME[1])
     difference = np.abs(decoded(alone["image"]).astype(int) - decoded(frames[key]["image"]))
-    # Another size of batch takes another kernel, whose last bit may round a colour to the next, before it is encoded.
-    assert difference.mean() < 0.5 and difference.max() <= 8
+    # Another size of batch takes another kernel, whose last bit may round a colour to the next, and thereby one of the
+    # cosines that a block of JPEG is encoded with. Another photograph would differ everywhere.
+    assert difference.mean() < 0.5 and difference.max() <= 20
     same_labels(alone, frames[key])
 
 
