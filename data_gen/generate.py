@@ -35,6 +35,8 @@ def generate(
 ) -> Iterator[tuple[str, dict]]:
     """Yields (key, example) of all frames of the identities, in the same order whatever the number of workers.
 
+    Processes that die are replaced, and cost the identities that they were at.
+
     Args:
       config: what to generate.
       identities: indices of identities.
@@ -43,23 +45,31 @@ def generate(
 
     Raises:
       ValueError: if PAINJAX_WORKERS is not a positive number.
+      RuntimeError: if processes die `processes.TRIES` times before one more identity is drawn.
     """
     workers = min(processes.worker_count() if workers is None else workers, max(len(identities), 1))
     config = with_portraits(config, identities)
     bar = tqdm.tqdm(
         total=len(identities) * plan.frames_per_identity(config.plan), unit="frame", desc="rendering", smoothing=0.1
     )
-    with bar, processes.pool(workers) as pool:
-        with processes.while_starting():
-            results = pool.map(functools.partial(_kept_examples, config, keep), identities)
-        try:
-            for frames in results:
-                bar.update(len(frames))
-                yield from frames
-        except concurrent.futures.process.BrokenProcessPool as error:
-            raise RuntimeError(processes.DIED.format(workers)) from error
-        finally:
-            pool.shutdown(cancel_futures=True)  # a reader that stops early waits for what is begun, not for everybody
+    done = deaths = 0
+    with bar:
+        while done < len(identities):
+            with processes.pool(workers) as pool:
+                with processes.while_starting():
+                    results = pool.map(functools.partial(_kept_examples, config, keep), identities[done:])
+                try:
+                    for frames in results:
+                        bar.update(len(frames))
+                        yield from frames
+                        done, deaths = done + 1, 0
+                except concurrent.futures.process.BrokenProcessPool as error:
+                    deaths += 1
+                    if deaths == processes.TRIES:
+                        raise RuntimeError(processes.DIED.format(workers)) from error
+                    logging.warning("A rendering process died; new ones go on with identity %d.", identities[done])
+                finally:
+                    pool.shutdown(cancel_futures=True)  # who stops early waits for what is begun, not for everybody
 
 
 def generate_apart(config: GeneratorConfig, index: int, keep: Path | None = None) -> finished.Frames:

@@ -97,6 +97,7 @@ def main(config: ConfigDict, workdir: str | os.PathLike, *, accept_changes: bool
             )
             changes |= check_same_origin(position, origin, workdir, accept_changes=accept_changes)
             batches.set_state(position["data"])
+            batches.start()
         start = int(state.step)
         # A run that was stopped or killed while it validated has saved, and has this validation before it.
         unvalidated = start > 0 and _validates(config, start) and not checkpoints.is_validated(start)

@@ -30,17 +30,20 @@ KINDS = ("portrait", "backdrop")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the benchmark from a command line."""
+    """Runs the benchmark from a command line; raises what `benchmark` does, and ValueError for options that contradict
+    each other."""
     options = _options(arguments)
     if (options.model is None) != (options.controlnet is None):
         raise ValueError("Your own models are --model and --controlnet together; else give neither of them.")
-    config, family = FULL.generator.diffusion, None if options.model else options.family
+    if options.model and options.family:
+        raise ValueError("Random weights are of a --family, your own are --model and --controlnet: give one of both.")
+    config, family = FULL.generator.diffusion, None if options.model else options.family or "sd"
     if family:
         config = dataclasses.replace(config, model=f"random {family}", controlnet=f"random {family}")
-        config = _changed(config, size=options.size or USUAL_SIZE[family], model=None)
+        config = _changed(config, size=USUAL_SIZE[family] if options.size is None else options.size, model=None)
     else:
         config = dataclasses.replace(config, model=options.model, controlnet=options.controlnet)
-        config = sources.pinned(_changed(config, size=options.size))
+        config = sources.pinned(_changed(config, size=options.size, model=None))
     result = benchmark(config, family, options.steps, options.batch, options.rounds)
     print(json.dumps(result, allow_nan=False) if options.json else _text(result))  # noqa: T201
 
@@ -62,7 +65,8 @@ def benchmark(config: DiffusionConfig, family: str | None, steps: int | None, ba
 
     Raises:
       ModuleNotFoundError: if torch or diffusers is not there; the message has the pip command.
-      ValueError: if there are no such steps, batch or rounds.
+      ValueError: if there are no such steps, batch or rounds; and what `pipelines.load` raises.
+      RuntimeError: if memory does not hold one picture.
     """
     if rounds < 0:
         raise ValueError(f"rounds is {rounds}; expected 0 or more.")
@@ -83,6 +87,7 @@ def benchmark(config: DiffusionConfig, family: str | None, steps: int | None, ba
             batches[kind], about = painter.batch, painter.about
             ran = flops.count(parts, timed, _inpaint(timed, kind)) if steps else operations[kind]
             hours[kind] = operations[kind] / ran / rates[kind] / 3600
+        painter = parts = None  # before the next is loaded: a GPU may not hold both
     pictures = full_pictures(batches)
     return {
         "portraits_per_second": rates["portrait"],
@@ -153,18 +158,20 @@ def _inpaint(config: DiffusionConfig, kind: str) -> InpaintConfig | None:
 
 def _pictures_per_second(painter: Painter, settings: DiffusionConfig | InpaintConfig, rounds: int) -> float:
     """Of whole batches: the median round's, after one that warms up and finds the batch that memory allows."""
-    seconds, size, inpaints = [], settings.size, isinstance(settings, InpaintConfig)
+    rates, size, inpaints = [], settings.size, isinstance(settings, InpaintConfig)
     side = np.arange(size)
     disc = np.hypot(*np.meshgrid(side - size / 2, side - size / 2)) < 0.3 * size
     depth, around = np.where(disc, np.uint8(200), np.uint8(0)), Start(np.zeros((size, size, 3), np.uint8), ~disc)
-    for _ in range(1 + rounds):
+    while len(rates) < 1 + rounds:
         count = painter.batch
         begin = time.perf_counter()
         painter.paint(
             [[depth]] * count, ["a"] * count, ["a"] * count, list(range(count)), [around] * count if inpaints else None
         )
-        seconds.append(time.perf_counter() - begin)
-    return count / statistics.median(seconds[1:])
+        rates.append(count / (time.perf_counter() - begin))
+        if painter.batch != count:  # memory gave out: smaller batches are what is timed
+            rates.clear()
+    return statistics.median(rates[1:])
 
 
 def _peak_memory_gib() -> float:
@@ -200,8 +207,8 @@ def _text(result: dict) -> str:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="painjax bench paint", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--family", choices=random_models.SIZES, default="sd", help="random weights (default: sd)")
-    parser.add_argument("--model", metavar="ID", help="your own pipeline instead: hub id or folder")
+    parser.add_argument("--family", choices=random_models.SIZES, help="random weights (default: sd)")
+    parser.add_argument("--model", metavar="ID", help="your own pipeline instead, for both: hub id or folder")
     parser.add_argument("--controlnet", metavar="ID", help="its ControlNet for depth")
     parser.add_argument("--size", type=int, metavar="S", help="side in pixels (default: what is usual for the model)")
     parser.add_argument("--steps", type=int, metavar="N", help="to time (default: the data set's)")

@@ -25,7 +25,7 @@ from data_gen.diffusion.sitting import Sitting
 from data_gen.record import GENERATOR_VERSION
 from data_gen.scene import Identity
 
-PORTRAIT_VERSION = 2  # raise it whenever the same settings would give another portrait or another file
+PORTRAIT_VERSION = 3  # raise it whenever the same settings would give another portrait or another file
 DEPTH_STEPS = 32  # per mm: 16 bits hold 2 m
 SAME_MM = 0.1  # two machines round; heads that differ by more are not the same
 

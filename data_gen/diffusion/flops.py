@@ -16,6 +16,9 @@ def count(parts: Mapping[str, Any], config: DiffusionConfig, inpaint: InpaintCon
     Args:
       parts: `components` of a pipeline with ControlNets, or `random_models.networks`.
       config: with its size; `inpaint`, with its own, as in `pipelines.load`.
+
+    Raises:
+      ModuleNotFoundError: if torch or diffusers is not installed; the message has the pip command.
     """
     settings, unet, controlnet = inpaint or config, _on_meta(parts["unet"]), parts["controlnet"]
     controlnets = [_on_meta(net) for net in getattr(controlnet, "nets", [controlnet])]

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 from collections.abc import Sequence
+from types import ModuleType
 
 import numpy as np
 
@@ -174,7 +175,7 @@ def load(config: DiffusionConfig, inpaint: InpaintConfig | None = None) -> Paint
 _loaded: dict[tuple[DiffusionConfig, InpaintConfig | None], Painter] = {}
 
 
-def libraries():
+def libraries() -> tuple[ModuleType, ModuleType, ModuleType]:
     """The modules diffusers, torch and transformers.
 
     Raises:
@@ -239,7 +240,11 @@ def _load(config: DiffusionConfig, inpaint: InpaintConfig | None) -> Painter:
 
 
 def ready(pipeline, config: DiffusionConfig, inpaint: InpaintConfig | None) -> Painter:
-    """A pipeline with ControlNets, set up as the settings say and on the device that paints; `inpaint` as in `load`."""
+    """A pipeline with ControlNets, set up as the settings say and on the device that paints; `inpaint` as in `load`.
+
+    Raises:
+      ValueError: if there is no such scheduler.
+    """
     diffusers, torch, transformers = libraries()
     device, precision = place(config)
     pipeline.scheduler = _scheduler(diffusers, config.scheduler).from_config(pipeline.scheduler.config)

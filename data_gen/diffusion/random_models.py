@@ -58,7 +58,12 @@ SIZES = {
 def networks(family: str, device: str, precision: str) -> dict[str, Any]:
     """The networks of a family of `SIZES` by the names that pipelines give them, made on a device.
 
-    On torch's device 'meta' they take neither memory nor time.
+    Args:
+      device, precision: torch's names for them, such as 'cuda' and 'float16'. On 'meta' they take neither memory nor
+        time.
+
+    Raises:
+      ModuleNotFoundError: if torch or diffusers is not installed; the message has the pip command.
     """
     diffusers, torch, transformers = pipelines.libraries()
     classes = {

@@ -10,12 +10,16 @@ from data_gen.diffusion import album, cache, studio
 from data_gen.generator_config import GeneratorConfig
 from data_gen.scene import identity
 
-# Of a photograph: as PNG, with depth and skin beside it, and as JPEG of `scenery.QUALITY`.
+# As PNG, with depth and skin beside it, and as JPEG of `scenery.QUALITY`; a rendered portrait and frame take less
+# (tests/data_gen/diffusion/test_room.py), since photographs have more noise.
 PORTRAIT_BYTES_PER_PIXEL, BACKDROP_BYTES_PER_PIXEL = 2.0, 0.8
 
 
 def needed_bytes(config: GeneratorConfig, people: Sequence[int]) -> int:
-    """What the cache will grow by for identities of whom it holds nothing yet; by settings whose models are pinned."""
+    """Bytes that the cache will grow by, by files that are not there yet; one that is there counts as whole.
+
+    `config` has pinned models.
+    """
     seeds = plan.example_seeds(config.dataset_seed, 0, config.plan)
     frames = len(plan.needed(seeds, config.neutral_variation)[2])  # as many of everybody
     return sum(size for index in people for file, size in _files(config, index, frames) if not file.exists())

@@ -1,7 +1,10 @@
 """Examples against geometry: rays cast through pixels, a camera written out anew, anatomy drawn from landmarks."""
 
 import dataclasses
+import functools
 import io
+import multiprocessing
+import os
 import time
 
 import numpy as np
@@ -9,7 +12,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from data_gen import camera as cameras
-from data_gen import face_models, plan, rig
+from data_gen import face_models, plan, processes, rig
 from data_gen.aus_sampling import EXPRESSIONS
 from data_gen.face_models import MATERIALS
 from data_gen.generate import generate, identity_examples, regenerate, takes
@@ -231,6 +234,24 @@ def test_a_seed_of_no_example_is_refused(seed):
 
 
 @pytest.mark.slow
+def test_processes_that_die_in_a_build_are_replaced_and_the_examples_are_the_same(caplog):
+    config = GeneratorConfig("procedural", 16, texture_size=16)
+    frames = generate(config, [0, 1, 2], workers=1)
+    got = [next(frames)]
+    (process,) = multiprocessing.active_children()
+    process.kill()
+    got += frames
+    np.testing.assert_equal(got, [frame for index in range(3) for frame in identity_examples(config, index)])
+    assert caplog.text.count("A rendering process died; new ones go on with identity 1.") == 1
+
+
+def test_a_build_whose_processes_die_at_once_is_given_up_aloud(monkeypatch):
+    """As on a machine that has not the memory for them."""
+    monkeypatch.setattr(processes, "pool", functools.partial(processes.pool, begin=functools.partial(os._exit, 1)))
+    with pytest.raises(RuntimeError, match="A rendering process died.*PAINJAX_WORKERS"):
+        next(generate(GeneratorConfig("procedural", 16, texture_size=16), [0, 1], workers=2))
+
+
 def test_two_workers_make_the_same_examples(examples, model_name):
     again = list(generate(GeneratorConfig(model_name, SIZE, texture_size=256), [0, 1], workers=2))
     assert [key for key, _ in again[: len(examples)]] == [key for key, _ in examples]

@@ -146,7 +146,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
         Raises:
           PermissionError: if nothing can be written to the data directory.
-          OSError: if there is too little room there.
+          OSError: if there is too little room there, or in the cache for what is to be painted.
         """
         asked = kwargs.get("download_config") or tfds.download.DownloadConfig()
         if self.is_prepared() and not asked.download_mode.overwrite_dataset:

@@ -40,7 +40,7 @@ def write(builder: Builder, shard: Shard, manual_dir: str | None = None) -> Path
     Raises:
       ValueError: if there are more shards than identities.
       PermissionError: if nothing can be written to the data directory.
-      OSError: if there is too little room there.
+      OSError: if there is too little room there, or in the cache for what is to be painted.
     """
     config, folder = builder.builder_config, folder_of(builder)
     people = shard.identities(config.identities)

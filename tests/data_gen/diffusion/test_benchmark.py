@@ -71,6 +71,8 @@ def test_pictures_of_the_full_data_set():
     "arguments, said",
     [
         (["--model=somewhere"], "--model and --controlnet together"),
+        (["--model=a", "--controlnet=b", "--family=sdxl"], "give one of both"),
+        (["--size=0"], "size is 0; expected"),
         (["--rounds=-1"], "rounds is -1; expected 0 or more"),
         (["--steps=1"], "strength is 0.8 of 1 steps"),
         (["--batch=0"], "diffusion.backdrop.batch is 0"),

@@ -133,7 +133,7 @@ def test_beard_grows_around_the_lips_and_moves_with_the_jaw(model):
 
 
 def test_fringes_end_above_the_brows_and_not_along_a_ruler(model):
-    """Tips within 5 mm of each other end alike, those of another lock elsewhere."""
+    """The middle of the tips of each 5 mm wanders."""
     board, wander = canvas(model.topology, SIZE), []
     face = board.vertices
     for seed in (3, 4, 5):
