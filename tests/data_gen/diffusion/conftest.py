@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_gen import face_models, scene
-from data_gen.diffusion import sitting
+from data_gen.diffusion import pipelines, sitting
 from data_gen.render import Renderer
 from data_gen.scene import Light
 from data_gen.textures import paint
@@ -52,3 +52,12 @@ def seat(model, renderer, person: scene.Identity, texels: int = TEXELS) -> Sitte
 @pytest.fixture(scope="package")
 def sitter(model, renderer) -> Sitter:
     return seat(model, renderer, scene.identity(0, 6))  # a woman whose hair leaves forehead and cheeks free
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """No model is loaded yet, and none is looked for on the hub."""
+    logging = pytest.importorskip("diffusers.utils.logging", reason="needs painjax[diffusion]")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    logging.disable_progress_bar()
+    pipelines._loaded.clear()

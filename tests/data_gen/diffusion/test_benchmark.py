@@ -4,20 +4,14 @@ import json
 import sys
 
 import pytest
-from diffusers.utils import logging as diffusers_logging
 
 from data_gen import variants
-from data_gen.diffusion import benchmark, pipelines
+from data_gen.diffusion import benchmark
 from painjax import chips
 from painjax.__main__ import main
 from tests.data_gen.diffusion import tiny_models
 
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    diffusers_logging.disable_progress_bar()
-    pipelines._loaded.clear()
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def test_own_models_are_timed(tmp_path, capsys):

@@ -6,32 +6,20 @@ import numpy as np
 import pytest
 import torch
 from diffusers.models.attention_processor import Attention
-from diffusers.utils import logging as diffusers_logging
 from transformers.models.clip.modeling_clip import CLIPAttention
 
 from data_gen.diffusion import flops, pipelines, random_models, sources
 from data_gen.diffusion.config import ControlConfig, DiffusionConfig, InpaintConfig
 from tests.data_gen.diffusion import tiny_models
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 SIZE, BATCH = 64, 2
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """{name: folder}"""
-    where, made = tmp_path_factory.mktemp("models"), {}
-    for kind in ("sd", "sdxl"):
-        made[kind], made[f"{kind}_depth"] = tiny_models.write(where, kind)
-        made[f"{kind}_inpaint"] = tiny_models.write_pipeline(where / f"{kind}_inpaint", kind, inpainting=True)
-    made["sd_normal"] = tiny_models.write_controlnet(where / "sd_normal", "sd", seed=1)
-    return made
-
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    diffusers_logging.disable_progress_bar()
-    pipelines._loaded.clear()
+    return tiny_models.write_all(tmp_path_factory.mktemp("models"))
 
 
 def by_hand(module, arguments, named, output) -> int:

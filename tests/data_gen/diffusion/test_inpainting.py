@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from diffusers.utils import logging as diffusers_logging
 from safetensors.numpy import load_file, save_file
 
 from data_gen import scene
@@ -14,27 +13,15 @@ from data_gen.diffusion import pipelines, scenery, sources
 from data_gen.diffusion.config import ControlConfig, DiffusionConfig, InpaintConfig
 from tests.data_gen.diffusion import tiny_models
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 SIZE = 64
 TEXTS, NEGATIVES, SEEDS = ["a room", "a garden", "a street"], ["hands"] * 3, [1, 2**62, 3]
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """{name: folder}"""
-    where = tmp_path_factory.mktemp("models")
-    made = {}
-    for kind in ("sd", "sdxl"):
-        made[kind], made[f"{kind}_depth"] = tiny_models.write(where, kind)
-        made[f"{kind}_inpaint"] = tiny_models.write_pipeline(where / f"{kind}_inpaint", kind, inpainting=True)
-        made[f"{kind}_normal"] = tiny_models.write_controlnet(where / f"{kind}_normal", kind, seed=1)
-    return made
-
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    diffusers_logging.disable_progress_bar()
-    pipelines._loaded.clear()
+    return tiny_models.write_all(tmp_path_factory.mktemp("models"))
 
 
 def settings(folders, kind, more=(), **changes) -> DiffusionConfig:

@@ -9,12 +9,13 @@ import sys
 import numpy as np
 import pytest
 import torch
-from diffusers.utils import logging as diffusers_logging
 from safetensors.numpy import load_file, save_file
 
 from data_gen.diffusion import pipelines, sources
 from data_gen.diffusion.config import DiffusionConfig
 from tests.data_gen.diffusion import tiny_models
+
+pytestmark = pytest.mark.usefixtures("quiet")
 
 SIZE = 64
 TEXTS, NEGATIVES, SEEDS = ["a face", "an old face", "a third"], ["hands"] * 3, [1, 2**62, 3]
@@ -25,13 +26,6 @@ def folders(tmp_path_factory):
     """{kind: (pipeline, ControlNet)}"""
     where = tmp_path_factory.mktemp("models")
     return {kind: tiny_models.write(where, kind) for kind in ("sd", "sdxl")}
-
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    diffusers_logging.disable_progress_bar()
-    pipelines._loaded.clear()
 
 
 def settings(folders, **changes) -> DiffusionConfig:

@@ -35,6 +35,16 @@ def write(folder: Path, kind: str, tokens: int = TEXT, seed: int = 0) -> tuple[s
     return write_pipeline(folder / kind, kind, tokens, seed), write_controlnet(folder / f"{kind}_depth", kind)
 
 
+def write_all(folder: Path) -> dict[str, str]:
+    """The folders of both kinds by name: 'sd', 'sd_depth', 'sd_normal', 'sd_inpaint' and 'sdxl', ..."""
+    made = {}
+    for kind in WIDTH:
+        made[kind], made[f"{kind}_depth"] = write(folder, kind)
+        made[f"{kind}_inpaint"] = write_pipeline(folder / f"{kind}_inpaint", kind, inpainting=True)
+        made[f"{kind}_normal"] = write_controlnet(folder / f"{kind}_normal", kind, seed=1)
+    return made
+
+
 def write_pipeline(folder: Path, kind: str, tokens: int = TEXT, seed: int = 0, inpainting: bool = False) -> str:
     """The folder of a pipeline; one for inpainting reads nine channels."""
     torch.manual_seed(seed)
