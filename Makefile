@@ -13,8 +13,6 @@ RUN      = $(BIN)/painjax
 DATA_DIR = $(or $(TFDS_DATA_DIR),$(HOME)/tensorflow_datasets)
 CONFIG   = --config.data.name=pain3d/$(DATASET) --config.data.data_dir=$(DATA_DIR) $(TRAIN)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
-# Large memory pages: a training step on CPU takes less time.
-export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
 .PHONY: quickstart test install install-test gl lint clean
 

@@ -20,7 +20,7 @@ from absl import flags, logging
 
 import painjax
 from painjax import arguments as command_line
-from painjax import console, generator
+from painjax import console, generator, large_pages
 from painjax.errors import Stopped, UserError
 
 DONE, SOME_FAILED, USER_MISTAKE = 0, 1, 2
@@ -36,6 +36,12 @@ _HEARTBEAT_S = 30  # without a word from a process for so long, JAX takes it for
 _OF_A_LOST_PROCESS = re.compile(
     r"gloo|nccl|socket closed|connection (closed|reset)|unavailable|heartbeat", re.IGNORECASE
 )
+
+
+def start() -> int:
+    """The command `painjax` as a shell runs it."""
+    large_pages.ask()
+    return main()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -378,4 +384,4 @@ def _log_our_own_lines() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(start())

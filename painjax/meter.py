@@ -24,7 +24,7 @@ class Meter:
         self._compiled = False
 
     def waiting(self) -> contextlib.AbstractContextManager[None]:
-        """Context: time spent on getting data."""
+        """Context: time spent waiting for the next batch."""
         return self._span("waited")
 
     def paused(self) -> contextlib.AbstractContextManager[None]:
@@ -48,7 +48,7 @@ class Meter:
         Returns:
           `images_per_s` (frames, of all devices together) and `examples_per_s_per_device`; `mfu`, model FLOP
           utilization: what the model needs, without recomputation, as a part 0..1 of the devices' bfloat16 peak, None
-          where that is not known; `data_wait`, a part 0..1 of the time; `eta_s`.
+          where that is not known; `data_wait`, the part 0..1 of the time spent waiting for batches; `eta_s`.
         """
         now = time.perf_counter()
         seconds = max(now - self._began - self._spans["idle"], 1e-9)

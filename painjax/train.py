@@ -118,7 +118,7 @@ def main(config: ConfigDict, workdir: str | os.PathLike, *, accept_changes: bool
                 with profiler.step(step):
                     with meter.waiting():
                         rows = next(batches)
-                        batch = sharding.put_batch(rows, mesh, config.batch_size)
+                    batch = sharding.put_batch(rows, mesh, config.batch_size)
                     with meter.stepping():
                         state, terms = train_step(state, batch)
                     guard.watch(step, rows, terms)
