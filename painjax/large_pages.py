@@ -1,7 +1,7 @@
 """Memory in pages of 2 MiB, for computing on a CPU.
 
-XLA takes the memory of every step anew, and the kernel hands it out page by page. With pages of 4 KiB that is an eighth of
-a ViT-S training step.
+XLA takes the memory of every step anew, and the kernel hands it out page by page: with pages of 4 KiB, that is an
+eighth of a ViT-S training step.
 """
 
 import os
