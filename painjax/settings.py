@@ -1,5 +1,8 @@
 """Settings that no training can run with, refused before anything starts."""
 
+import math
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from painjax.checkpoint.scores import known_metrics
@@ -46,9 +49,16 @@ def check_settings(config: ConfigDict) -> None:
         wrong.append(
             f"config.optim.warmup_steps is {config.optim.warmup_steps}; expected less than config.steps, {config.steps}"
         )
-    for name in ("learning_rate", "clip_norm"):
-        if not config.optim[name] > 0:
-            wrong.append(f"config.optim.{name} is {config.optim[name]}; expected more than 0")
+    if config.seed < 0:
+        wrong.append(f"config.seed is {config.seed}; expected at least 0")
+    if config.profile.start > config.steps:
+        wrong.append(
+            f"config.profile.start is {config.profile.start}; expected a step of config.steps, {config.steps}, or 0"
+        )
+    wrong += _check_optimizer(config.optim) + _check_finite("config", config)
+    for name, weight in config.loss.items():
+        if weight < 0:
+            wrong.append(f"config.loss.{name} is {weight}; expected 0 (none) or more")
     wrong += check_input(config)
     kind = config.data.input
     if kind not in NORMALISATION:
@@ -69,3 +79,29 @@ def check_settings(config: ConfigDict) -> None:
     if wrong:
         raise UserError(f"{'; '.join(wrong)}. Change these settings.")
     check_writers(config)
+
+
+def _check_optimizer(optim: ConfigDict) -> list[str]:
+    wrong = []
+    for name in ("learning_rate", "clip_norm"):
+        if optim[name] <= 0:
+            wrong.append(f"config.optim.{name} is {optim[name]}; expected more than 0")
+    for name in ("b1", "b2"):
+        if not 0 <= optim[name] < 1:
+            wrong.append(f"config.optim.{name} is {optim[name]}; expected 0 or more, below 1")
+    if not 0 <= optim.final_fraction <= 1:
+        wrong.append(f"config.optim.final_fraction is {optim.final_fraction}; expected a part, 0 to 1")
+    rates = {f"groups.{name}.rate": group.rate for name, group in optim.groups.items()}
+    for name, value in ({"weight_decay": optim.weight_decay} | rates).items():
+        if value < 0:
+            wrong.append(f"config.optim.{name} is {value}; expected at least 0")
+    return wrong
+
+
+def _check_finite(name: str, value: Any) -> list[str]:
+    """Comparisons let NaN pass; a training would end at its first step, and blame the data."""
+    if isinstance(value, ConfigDict):
+        return [phrase for key, each in value.items() for phrase in _check_finite(f"{name}.{key}", each)]
+    if isinstance(value, float) and not math.isfinite(value):
+        return [f"{name} is {value}; expected a finite number"]
+    return []

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from painjax import pretrained, provenance, sharding
 from painjax.agreement import check_agreement
 from painjax.checkpoint import Checkpoints, restore_params
-from painjax.data.pipeline import train_batches
+from painjax.data.pipeline import eval_batches, train_batches
 from painjax.divergence import FiniteGuard
 from painjax.errors import Stopped
 from painjax.evaluate import predict_split
@@ -75,6 +75,7 @@ def main(config: ConfigDict, workdir: str | os.PathLike, *, accept_changes: bool
             return config.steps
 
         # ------------------------------------------------------------ data, model, optimizer
+        eval_batches(config, config.data.validation_split).close()  # else a wrong split ends the first validation
         batches = opened.enter_context(train_batches(config, sharding.process_rows(mesh, config.batch_size)))
         if latest == 0:
             batches.start()  # the first ones are made while the model is

@@ -163,6 +163,16 @@ def test_a_batch_that_the_devices_do_not_divide_is_refused(synthetic_dataset, tm
         ("data.input", "heat", "config.data.input is 'heat'; expected 'image' or 'heatmap'"),
         ("data.input", "image", "config.model.in_channels is 1; expected 3"),
         ("model.width", 30, "config.model.width is 30"),
+        ("seed", -1, "config.seed is -1; expected at least 0"),
+        ("optim.learning_rate", float("inf"), "config.optim.learning_rate is inf; expected a finite number"),
+        ("optim.b1", 1.5, "config.optim.b1 is 1.5; expected 0 or more, below 1"),
+        ("optim.weight_decay", -0.1, "config.optim.weight_decay is -0.1; expected at least 0"),
+        ("optim.final_fraction", -3.0, "config.optim.final_fraction is -3.0; expected a part, 0 to 1"),
+        ("optim.groups.all.rate", -1.0, "config.optim.groups.all.rate is -1.0; expected at least 0"),
+        ("loss.pspi", -1.0, "config.loss.pspi is -1.0; expected 0"),
+        ("loss.aus", float("nan"), "config.loss.aus is nan; expected a finite number"),
+        ("data.augment.rotation", float("nan"), "config.data.augment.rotation is nan; expected a finite number"),
+        ("profile.start", 9, "config.profile.start is 9; expected a step of config.steps, 8"),
     ],
 )
 def test_a_value_that_cannot_be_trained_with_is_named(synthetic_dataset, tmp_path, key, value, message):
@@ -171,6 +181,16 @@ def test_a_value_that_cannot_be_trained_with_is_named(synthetic_dataset, tmp_pat
     with pytest.raises(UserError, match=message):
         train.main(config, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_split_is_refused_before_anything_is_trained(synthetic_dataset, tmp_path):
+    """Also the one that is not read before the first validation."""
+    for name in ("train_split", "validation_split"):
+        config = make_config(synthetic_dataset)
+        config.data[name] = "valid"
+        with pytest.raises(UserError, match="has no split 'valid'; it has"):
+            train.main(config, tmp_path)
+        assert not (tmp_path / "config.json").exists()
 
 
 def test_an_unknown_data_set_is_refused(synthetic_dataset, tmp_path):
@@ -192,11 +212,3 @@ def test_a_student_needs_a_trained_teacher_that_fits(finished, synthetic_dataset
     with pytest.raises(UserError, match="model.width is 32, the student's project_width 64"):
         train.main(config, tmp_path)
     assert not (tmp_path / "config.json").exists()
-
-
-def test_a_loss_that_is_not_finite_stops_the_run(synthetic_dataset, tmp_path):
-    config = make_config(synthetic_dataset)
-    config.loss.pspi = float("inf")
-    with pytest.raises(UserError, match="diverged: step 1 is the first .*learning_rate"):
-        train.main(config, tmp_path)
-    assert not any((tmp_path / "checkpoints").iterdir())
