@@ -1,8 +1,9 @@
 """Pipelines: the one file that imports diffusers."""
 
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 
 import numpy as np
@@ -162,8 +163,9 @@ def load(config: DiffusionConfig, inpaint: InpaintConfig | None = None) -> Paint
 
     Raises:
       ModuleNotFoundError: if torch or diffusers is not installed; the message has the pip command.
-      ValueError: if a model is of another kind than expected, or the scheduler is none.
+      ValueError: if a model is of another kind than expected, or damaged, or the scheduler is none.
       FileNotFoundError: if files are missing; without network, from the hub's cache.
+      RuntimeError: if it does not fit into the GPU's memory.
     """
     asked = config, inpaint
     if asked not in _loaded:
@@ -205,16 +207,24 @@ def _load(config: DiffusionConfig, inpaint: InpaintConfig | None) -> Painter:
     model = config if inpaint is None or inpaint.model is None else inpaint  # whose pipeline it is
     nets = ((config.controlnet, config.controlnet_revision, "depth"),)
     nets += tuple((control.model, control.revision, control.kind) for control in config.more_controls)
-    try:
+    with _readable(model.model, *(name for name, _, _ in nets)):
         index = diffusers.DiffusionPipeline.load_config(model.model, **_at(model.model, model.revision))
-        family = FAMILIES.get(index["_class_name"])
-        if family is None:
-            raise ValueError(
-                f"{model.model} is a {index['_class_name']}; expected a Stable Diffusion 1.5- or SDXL-class pipeline: "
-                f"{', '.join(FAMILIES)}."
-            )
-        kind = f"{family}ControlNet{'Inpaint' if inpaint else ''}Pipeline"
-        controlnets = [_controlnet(diffusers, *net, dtype) for net in nets]
+        networks = [diffusers.ControlNetModel.load_config(name, **_at(name, revision)) for name, revision, _ in nets]
+    family = FAMILIES.get(index["_class_name"])
+    if family is None:
+        raise ValueError(
+            f"{model.model} is a {index['_class_name']}; expected a Stable Diffusion 1.5- or SDXL-class pipeline: "
+            f"{', '.join(FAMILIES)}."
+        )
+    for (name, _, what), network in zip(nets, networks, strict=True):
+        if network["_class_name"] != "ControlNetModel":
+            raise ValueError(f"{name} is a {network['_class_name']}; expected a ControlNetModel for {what}.")
+    kind = f"{family}ControlNet{'Inpaint' if inpaint else ''}Pipeline"
+    with _readable(model.model, *(name for name, _, _ in nets)):
+        controlnets = [
+            diffusers.ControlNetModel.from_pretrained(name, dtype=dtype, **_at(name, revision))
+            for name, revision, _ in nets
+        ]
         pipeline = getattr(diffusers, kind).from_pretrained(
             model.model,
             controlnet=controlnets if len(controlnets) > 1 else controlnets[0],
@@ -222,12 +232,8 @@ def _load(config: DiffusionConfig, inpaint: InpaintConfig | None) -> Painter:
             variant=model.variant,
             **_at(model.model, model.revision),
         )
-    except OSError as error:  # what diffusers raises for whatever file is missing or damaged
-        names = ", ".join([model.model, *(name for name, _, _ in nets)])
-        raise FileNotFoundError(
-            f"{names} cannot be loaded: {str(error).strip().splitlines()[0]} Download them once where there is "
-            "network, or copy their folders again."
-        ) from error
+    for part in ("tokenizer", "tokenizer_2"):
+        _check_tokenizer(model.model, part, getattr(pipeline, part, None))
     channels, expected = pipeline.unet.config.in_channels, (PLAIN, INPAINTING) if inpaint else (PLAIN,)
     if channels not in expected:
         raise ValueError(
@@ -244,6 +250,7 @@ def ready(pipeline, config: DiffusionConfig, inpaint: InpaintConfig | None) -> P
 
     Raises:
       ValueError: if there is no such scheduler.
+      RuntimeError: if it does not fit into the GPU's memory.
     """
     diffusers, torch, transformers = libraries()
     device, precision = place(config)
@@ -264,14 +271,45 @@ def ready(pipeline, config: DiffusionConfig, inpaint: InpaintConfig | None) -> P
         "software": f"torch {torch.__version__}, diffusers {diffusers.__version__}, "
         f"transformers {transformers.__version__}",
     }
-    return Painter(pipeline.to(device), config, inpaint or config, about)
+    try:
+        pipeline.to(device)
+    except torch.OutOfMemoryError as error:
+        raise RuntimeError(
+            f"{about['model']} and its ControlNets do not fit into what is free of the GPU's memory. Free more of it "
+            "(nvidia-smi shows who has it), or choose a smaller model or a half precision."
+        ) from error
+    return Painter(pipeline, config, inpaint or config, about)
 
 
-def _controlnet(diffusers, model: str, revision: str | None, what: str, dtype):
-    network = diffusers.ControlNetModel.load_config(model, **_at(model, revision))
-    if network["_class_name"] != "ControlNetModel":
-        raise ValueError(f"{model} is a {network['_class_name']}; expected a ControlNetModel for {what}.")
-    return diffusers.ControlNetModel.from_pretrained(model, dtype=dtype, **_at(model, revision))
+@contextlib.contextmanager
+def _readable(*models: str) -> Iterator[None]:
+    """One sentence for all that diffusers, transformers and safetensors raise where files are missing or damaged."""
+    import safetensors
+
+    try:
+        yield
+    except OSError as error:
+        raise FileNotFoundError(
+            f"{', '.join(models)} cannot be loaded: {_first_line(error)} Download them once where there is "
+            "network, or copy their folders again."
+        ) from error
+    except (ValueError, RuntimeError, LookupError, TypeError, AttributeError, safetensors.SafetensorError) as error:
+        raise ValueError(
+            f"{', '.join(models)} cannot be loaded: {_first_line(error)} Files of them are damaged, or do not belong "
+            "together. Download them again, or copy their folders again."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__).removesuffix(".") + "."
+
+
+def _check_tokenizer(model: str, part: str, tokenizer) -> None:
+    """Without its files transformers makes one that knows no word, and every prompt would be the same."""
+    if tokenizer is not None and set(tokenizer("face").input_ids) <= set(tokenizer.all_special_ids):
+        raise FileNotFoundError(
+            f"The {part} of {model} knows no words: its vocabulary is missing. Copy or download it again."
+        )
 
 
 def _at(model: str, revision: str | None) -> dict[str, str | None]:

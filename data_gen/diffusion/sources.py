@@ -52,7 +52,9 @@ def pinned(config: DiffusionConfig) -> DiffusionConfig:
 def require(config: DiffusionConfig) -> None:
     """Makes sure that pinned models can be had, before anything is loaded; raises as `pinned` does."""
     for model, revision, index, kind in _models(config):
-        if not is_folder(model):
+        if is_folder(model):
+            _class_name(Path(model) / index, model, kind)
+        else:
             _commit(model, revision, index, kind)
 
 
@@ -77,8 +79,20 @@ def _models(config: DiffusionConfig) -> list[tuple[str, str | None, str, str]]:
 
 def _usual_size(model: str, revision: str) -> int:
     """Side in pixels of the pictures that a pipeline of this class was trained on."""
-    index = Path(model) / PIPELINE_INDEX if is_folder(model) else _index(model, revision, PIPELINE_INDEX, "a pipeline")
-    return SDXL_SIZE if "XL" in str(json.loads(index.read_text()).get("_class_name")) else SD_SIZE
+    kind = "a diffusers pipeline"
+    index = Path(model) / PIPELINE_INDEX if is_folder(model) else _index(model, revision, PIPELINE_INDEX, kind)
+    return SDXL_SIZE if "XL" in _class_name(index, model, kind) else SD_SIZE
+
+
+def _class_name(index: Path, model: str, kind: str) -> str:
+    """The class that the index of a model names: folders of other libraries have files of these names without one."""
+    try:
+        return str(json.loads(index.read_bytes())["_class_name"])
+    except (ValueError, LookupError, TypeError) as error:
+        raise ValueError(
+            f"The {index.name} of {model} names no class of diffusers ({type(error).__name__}: {error}); expected "
+            f"{kind} as `save_pretrained` of diffusers writes it. Choose another, or copy or download this one again."
+        ) from error
 
 
 def _revision(model: str, revision: str | None, index: str, kind: str) -> str:
@@ -87,6 +101,7 @@ def _revision(model: str, revision: str | None, index: str, kind: str) -> str:
     if is_folder(model):
         if not (Path(model) / index).is_file():
             raise ValueError(f"The folder {model} has no {index}; expected {kind} as `save_pretrained` writes it.")
+        _class_name(Path(model) / index, model, kind)
         return _contents(Path(model))
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or model.startswith((".", "~")):
         raise FileNotFoundError(f"{model!r} is no folder; expected {kind}: a folder, or a hub id such as owner/name.")
@@ -107,8 +122,9 @@ def _contents(folder: Path) -> str:
 
 def _commit(model: str, revision: str | None, index: str, kind: str) -> str:
     """The commit that a revision of a repository leads to, on the hub or in its cache."""
-    # .../snapshots/<commit>/<index>; an index may lie in no folder of its own
-    return _index(model, revision, index, kind).parent.name
+    path = _index(model, revision, index, kind)
+    _class_name(path, model, kind)
+    return path.parent.name  # .../snapshots/<commit>/<index>; an index may lie in no folder of its own
 
 
 def _index(model: str, revision: str | None, index: str, kind: str) -> Path:

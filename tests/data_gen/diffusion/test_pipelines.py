@@ -3,9 +3,11 @@
 import dataclasses
 import json
 import logging
+import os
 import shutil
 import sys
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -111,13 +113,60 @@ def test_models_of_the_wrong_type(folders, tmp_path):
         pipelines.load(settings(folders["sd"], scheduler="UNet2DModel"))
 
 
-def test_a_folder_with_a_file_missing(folders, tmp_path):
+def remove(path):
+    path.unlink()
+
+
+def point_to_large_file_storage(path):
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n")
+
+
+def cut(path):
+    os.truncate(path, 1000)
+
+
+def of_another_size(path):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"cross_attention_dim": 48}))
+
+
+@pytest.mark.parametrize(
+    ("file", "harm", "error", "said"),
+    [
+        ("unet/*.safetensors", remove, FileNotFoundError, "cannot be loaded.*copy their folders again"),
+        ("unet/*.safetensors", point_to_large_file_storage, FileNotFoundError, "cannot be loaded: .*git-lfs"),
+        ("unet/*.safetensors", cut, FileNotFoundError, "cannot be loaded: Unable to load weights"),
+        ("unet/config.json", of_another_size, ValueError, "cannot be loaded: .*expected shape.*copy their folders"),
+        (
+            "text_encoder/*.safetensors",
+            point_to_large_file_storage,
+            ValueError,
+            "cannot be loaded: .*copy their folders",
+        ),
+        ("text_encoder/*.safetensors", cut, ValueError, "cannot be loaded: .*copy their folders again"),
+        ("tokenizer/tokenizer.json", cut, ValueError, "cannot be loaded: .*copy their folders again"),
+        ("tokenizer/tokenizer.json", remove, FileNotFoundError, "The tokenizer of .*copy knows no words.*again"),
+        ("tokenizer", shutil.rmtree, FileNotFoundError, "The tokenizer of .*copy knows no words"),
+        ("scheduler", shutil.rmtree, FileNotFoundError, "cannot be loaded: .*scheduler_config.json.*again"),
+    ],
+)
+def test_a_folder_that_is_not_whole(folders, tmp_path, file, harm, error, said):
     model, controlnet = folders["sd"]
     shutil.copytree(model, tmp_path / "copy")
-    (weights,) = (tmp_path / "copy" / "unet").glob("*.safetensors")
-    weights.unlink()
-    with pytest.raises(FileNotFoundError, match="cannot be loaded.*copy their folders again"):
+    (harmed,) = (tmp_path / "copy").glob(file)
+    harm(harmed)
+    with pytest.raises(error, match=said):
         pipelines.load(settings((str(tmp_path / "copy"), controlnet)))
+
+
+def test_models_for_which_the_gpu_has_no_room(folders, monkeypatch):
+    """The pipeline is the real one; only the memory is."""
+
+    def full(pipeline, device):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(diffusers.DiffusionPipeline, "to", full)
+    with pytest.raises(RuntimeError, match=r"sd and its ControlNets do not fit .*nvidia-smi"):
+        pipelines.load(settings(folders["sd"], steps=3))  # not those that are loaded
 
 
 def test_numbers_that_are_none_are_a_fault(folders, tmp_path):

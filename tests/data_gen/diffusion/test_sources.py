@@ -5,6 +5,7 @@ Only the network is a stand-in; huggingface_hub raises its own errors.
 
 import dataclasses
 import sys
+from pathlib import Path
 
 import huggingface_hub
 import huggingface_hub.constants
@@ -20,7 +21,8 @@ CONFIG = DiffusionConfig("org/model", "org/depth")
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    hub = Hub({"org/model": {"model_index.json": b"{}"}, "org/depth": {"config.json": b"{}"}})
+    named = b'{"_class_name": "Model"}'
+    hub = Hub({"org/model": {"model_index.json": named}, "org/depth": {"config.json": named}})
     huggingface_hub.set_client_factory(hub.client)
     yield hub
     huggingface_hub.close_session()
@@ -31,7 +33,7 @@ def hub(tmp_path, monkeypatch):
 def folders(tmp_path):
     for name, file in (("model", "model_index.json"), ("depth", "config.json")):
         (tmp_path / name).mkdir()
-        (tmp_path / name / file).write_text("{}")
+        (tmp_path / name / file).write_text('{"_class_name": "Model"}')
         (tmp_path / name / "weights.bin").write_bytes(bytes(100))
     return DiffusionConfig(str(tmp_path / "model"), str(tmp_path / "depth"))
 
@@ -86,6 +88,19 @@ def test_no_model_of_its_kind(hub, change, error, said):
 def test_a_folder_of_the_wrong_kind(folders):
     with pytest.raises(ValueError, match="depth has no model_index.json; expected a diffusers pipeline"):
         sources.pinned(dataclasses.replace(folders, model=folders.controlnet))
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"model_type": "bert"}', b"\xff\xfe", b""])
+def test_an_index_that_names_no_class(hub, folders, content):
+    """As those of other libraries, and of copies that were cut short; a folder's also after it was pinned."""
+    hub.repositories["org/depth"]["config.json"] = content
+    with pytest.raises(ValueError, match="The config.json of org/depth names no class.*expected a ControlNet"):
+        sources.pinned(CONFIG)
+    before = sources.pinned(folders)
+    Path(folders.controlnet, "config.json").write_bytes(content)
+    for check, config in ((sources.pinned, folders), (sources.require, before)):
+        with pytest.raises(ValueError, match=f"The config.json of {folders.controlnet} names no class"):
+            check(config)
 
 
 def test_without_network_what_was_downloaded_is_there_and_nothing_else(hub, monkeypatch):
