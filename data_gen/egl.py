@@ -19,9 +19,12 @@ UNAVAILABLE = (
 def open_context(size: int):
     """(pyrender EGL platform, OpenGL.GL); imported here so that reading data sets needs neither.
 
-    Where there are several GPUs, processes spread over them by their ids.
+    Where there are several GPUs, processes spread over them by their ids. Mesa's rasteriser gets no threads of its own:
+    its `lp_fence_signalled` takes no lock, so that a fence may be freed before the thread that signals it has unlocked
+    it, which then writes into freed memory ("free(): corrupted unsorted chunks").
     """
     os.environ["PYOPENGL_PLATFORM"] = "egl"  # must precede the first import of OpenGL
+    os.environ["LP_NUM_THREADS"] = "0"  # read as the first context of the process is made
     try:
         from OpenGL import GL
         from OpenGL.error import Error

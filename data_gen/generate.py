@@ -103,7 +103,7 @@ def with_portraits(config: GeneratorConfig, identities: Sequence[int]) -> Genera
     settings with their models pinned. Nothing is to be done where no diffusion model paints."""
     if config.diffusion is None:
         return config
-    with processes.pool(1, processes.watch_parent) as pool:
+    with processes.pool(1) as pool:
         try:
             with processes.while_starting():
                 painting = pool.submit(_paint_missing, config, identities)

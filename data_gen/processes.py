@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import faulthandler
 import functools
 import multiprocessing
 import os
@@ -11,8 +12,9 @@ import types
 from collections.abc import Callable, Iterator
 
 DIED = (
-    "A rendering process died, most often for want of memory (each of {} takes about 1 GB) or in the OpenGL driver. "
-    "Set PAINJAX_WORKERS to a smaller number and run the same command again."
+    "A rendering process died, most often for want of memory (each of {} takes about 1 GB) or in the OpenGL driver, "
+    "which then leaves a stack on stderr, 'Fatal Python error'. Set PAINJAX_WORKERS to a smaller number and run the "
+    "same command again."
 )
 TRIES = 3  # of an identity whose process dies
 _STARTING = threading.Lock()  # two threads must not take turns with the main module
@@ -27,14 +29,11 @@ def worker_count() -> int:
     return int(text)
 
 
-def begin_drawing() -> None:
-    """How a rendering process begins."""
-    os.environ["LP_NUM_THREADS"] = "1"  # Mesa's rasteriser: the processes already fill the cores
-    watch_parent()
-
-
-def watch_parent() -> None:
-    """A process whose parent is killed would wait for work, with its memory or GPU, as long as the machine runs."""
+def begin() -> None:
+    """How a process begins: one that native code ends says on stderr where it was, and one whose parent is killed ends,
+    for it would wait for work, with its memory or GPU, as long as the machine runs."""
+    if sys.stderr is not None:
+        faulthandler.enable()
     threading.Thread(target=_end_with, args=[multiprocessing.parent_process()], daemon=True).start()
 
 
@@ -43,7 +42,7 @@ def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
     os._exit(1)
 
 
-def pool(workers: int, begin: Callable[[], None] = begin_drawing) -> concurrent.futures.ProcessPoolExecutor:
+def pool(workers: int, begin: Callable[[], None] = begin) -> concurrent.futures.ProcessPoolExecutor:
     """New processes, started as work is submitted `while_starting`; a forked child would share the parent's GL and XLA
     threads."""
     return concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), begin)

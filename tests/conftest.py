@@ -10,7 +10,6 @@ from tests.xla_flags import xla_flags
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {xla_flags(8)}"
-os.environ.setdefault("LP_NUM_THREADS", "1")
 # Most of the time of most tests is XLA's: it compiles without LLVM's optimizations, and what one test has compiled, the
 # others, and the processes that they start, take from a folder.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")

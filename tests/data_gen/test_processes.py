@@ -1,11 +1,13 @@
-"""Processes that draw: their number, and what they are kept from importing."""
+"""Processes that draw: their number, their threads, what they do not import, and what they say as they die."""
 
+import concurrent.futures.process
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
-from data_gen import processes
+from data_gen import egl, processes
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])
@@ -24,8 +26,8 @@ def test_one_worker_per_core_that_may_be_used(monkeypatch):
 
 
 def main_module():
-    """The file of the main module of a process, and how many threads Mesa takes there."""
-    return getattr(sys.modules["__main__"], "__file__", None), os.environ.get("LP_NUM_THREADS")
+    """The file of the main module of a process."""
+    return getattr(sys.modules["__main__"], "__file__", None)
 
 
 def test_a_process_imports_nothing_of_the_command_that_starts_it(monkeypatch, tmp_path):
@@ -35,12 +37,10 @@ def test_a_process_imports_nothing_of_the_command_that_starts_it(monkeypatch, tm
     main = sys.modules["__main__"]
     monkeypatch.setattr(main, "__file__", str(command), raising=False)  # pytest-xdist has none
     monkeypatch.setattr(main, "__spec__", None, raising=False)
-    monkeypatch.setenv("LP_NUM_THREADS", "7")
     with processes.pool(1) as pool:
         with processes.while_starting():
             found = pool.submit(main_module)
-        file, threads = found.result()
-    assert file != str(command) and threads == "1"
+        assert found.result() != str(command)
     assert sys.modules["__main__"] is main
 
 
@@ -51,3 +51,27 @@ def test_the_main_module_is_back_after_an_error():
     assert sys.modules["__main__"] is main
     with processes.while_starting():  # and the next may start
         assert sys.modules["__main__"] is not main
+
+
+def threads_of_a_renderer() -> list[str]:
+    """The names of the threads of a process that has an OpenGL context."""
+    platform, _ = egl.open_context(16)
+    names = [task.joinpath("comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+    egl.close_context(platform)
+    return names
+
+
+def test_mesa_rasterises_in_the_thread_that_draws(monkeypatch):
+    """Its own threads write into memory that is freed."""
+    monkeypatch.setenv("LP_NUM_THREADS", "2")
+    with processes.pool(1) as pool, processes.while_starting():
+        names = pool.submit(threads_of_a_renderer).result()
+    assert names and not [name for name in names if name.startswith("llvmpipe")]
+
+
+def test_a_process_that_native_code_ends_says_where_it_was(capfd):
+    with processes.pool(1) as pool, processes.while_starting():
+        with pytest.raises(concurrent.futures.process.BrokenProcessPool):
+            pool.submit(os.abort).result()
+    said = capfd.readouterr().err
+    assert "Fatal Python error: Aborted" in said and "_process_worker" in said

@@ -47,7 +47,7 @@ def nodes_with_data(slurm, synthetic_dataset):
 
 
 def submit(slurm, script, log, *arguments, options=(), **environment):
-    fixed = {"PAINJAX_VENV": sys.prefix, "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": "1", "LP_NUM_THREADS": "1"}
+    fixed = {"PAINJAX_VENV": sys.prefix, "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": "1"}
     options = ("--cpus-per-task=1", f"--output={log}", *options)
     return slurm.submit(*options, script, *arguments, cwd=ROOT, **fixed | environment)
 
