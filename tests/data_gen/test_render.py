@@ -347,8 +347,8 @@ print(hashlib.sha256(picture.tobytes() + field.values.tobytes() + field.depth.to
 
 
 def test_same_picture_in_every_process():
-    def run(threads: str) -> str:
-        environment = os.environ | {"LP_NUM_THREADS": threads, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": threads}
+    def run(seed: str) -> str:
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed}
         return subprocess.run(
             [sys.executable, "-c", _HASH], env=environment, capture_output=True, text=True, check=True
         ).stdout
