@@ -26,7 +26,11 @@ from data_gen.record import GENERATOR_VERSION
 from data_gen.scene import Identity
 
 PORTRAIT_VERSION = 3  # raise it whenever the same settings would give another portrait or another file
+SHAPING = (  # the fields of `record`
+    "identity", "face_model", "prompt", "negative_prompt", "settings", "generator_version", "portrait_version",
+)  # fmt: skip
 DEPTH_STEPS = 32  # per mm: 16 bits hold 2 m
+TOLD = ("painted", "tries", "faults", "seed")  # what every record says of how it went
 SAME_MM = 0.1  # two machines round; heads that differ by more are not the same
 
 
@@ -148,6 +152,8 @@ def read(file: Path) -> Entry:
         sides = tuple(
             (_array(arrays[f"side{i}"]), _sitting(arrays, yaw, f"side{i}_")) for i, yaw in enumerate(told.pop("yaws"))
         )
+        if missing := ({*TOLD} - told.keys()) | ({*SHAPING} - shaping.keys()):  # as in files of other versions
+            raise KeyError(", ".join(sorted(missing)))
         entry = Entry(portrait, _sitting(arrays), arrays["marks"], told | shaping, sides)
     except (KeyError, ValueError, TypeError, UnidentifiedImageError, OSError) as error:
         raise array_file.Damaged(f"{type(error).__name__}: {error}") from error

@@ -17,7 +17,6 @@ from data_gen import array_file
 from data_gen.diffusion import album, cache
 from data_gen.record import GENERATOR_VERSION
 
-_SHAPING = ("identity", "face_model", "prompt", "negative_prompt", "generator_version", "portrait_version")
 ABANDONED_S = 3600.0  # a temporary file that is older is nobody's
 
 
@@ -73,7 +72,7 @@ def _list() -> None:
 
 def _portrait(told: dict) -> str:
     """What is the same in the files of a portrait without side views and with some."""
-    shaping = {name: told[name] for name in _SHAPING}
+    shaping = {name: told[name] for name in cache.SHAPING}
     return cache.key(shaping | {"settings": told["settings"] | {"side_views": None}})
 
 

@@ -227,3 +227,8 @@ def test_a_build_records_its_portraits(tmp_path, monkeypatch):
 def test_only_diffusion_textures_have_portraits_to_paint(tmp_path):
     with pytest.raises(ValueError, match="--config=tiny has no portraits; expected one with the suffix _diffusion"):
         generate_command.main(["--config=tiny", "--portraits", f"--data_dir={tmp_path}"])
+
+
+def test_portraits_of_a_shard_that_an_empty_variable_named(tmp_path):
+    with pytest.raises(ValueError, match="'' names no shard; expected i/n"):
+        generate_command.main(["--config=tiny", "--portraits=", f"--data_dir={tmp_path}"])

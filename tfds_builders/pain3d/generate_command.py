@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     options = parser.parse_args(arguments)
     builder = Builder(config=options.config, data_dir=options.data_dir)
-    if options.portraits:
+    if options.portraits is not None:
         sys.stdout.write(f"{_paint(builder, Shard.parse(options.portraits), options.manual_dir)}\n")
     elif builder.is_prepared():
         sys.stdout.write(f"{builder.data_dir} is built already.\n")

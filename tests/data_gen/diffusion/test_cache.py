@@ -130,6 +130,22 @@ def test_list_verify_and_prune(folder, capsys, monkeypatch):
     assert [path.name for path in folder.iterdir()] == [cache.path(shaping(index=10)).name]
 
 
+@pytest.mark.parametrize("field", [*cache.TOLD, *cache.SHAPING[1:]])
+def test_a_file_whose_version_said_less_is_told_apart(folder, capsys, field):
+    """One such file does not keep `list` from the others, and `prune` removes it."""
+    told = {name: value for name, value in entry().record.items() if name != field}
+    shaped = {name: value for name, value in shaping().items() if name != field}
+    cache.save(shaped, dataclasses.replace(entry(), record=told))
+    cache.save(shaping(index=8), entry())
+    cache_command.main(["list"])
+    said = capsys.readouterr().out
+    assert "damaged: KeyError" in said and "1 painted, 0 procedural" in said
+    with pytest.raises(ValueError, match="00000007-.*is damaged"):
+        cache_command.main(["verify"])
+    cache_command.main(["prune"])
+    assert [path.name for path in folder.iterdir()] == [cache.path(shaping(index=8)).name]
+
+
 def test_a_portrait_with_side_views_is_counted_once(capsys):
     """Beside the file without side views lies one with them, which repeats what became of the portrait."""
     beside = dataclasses.replace(CONFIG, side_views=SideViewConfig())
