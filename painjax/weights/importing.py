@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def import_weights(
     where = found.name if found.file.name in found.name else f"{found.name} ({found.file.name})"
     tensors, beside = _read(found)
     layout, tensors = recognise.recognise(tensors, where)
-    hyper_parameters = beside.get("hyper_parameters", {}) if layout is official.OFFICIAL else {}
+    hyper_parameters = beside.get("hyper_parameters") if layout is official.OFFICIAL else None
+    hyper_parameters = hyper_parameters if isinstance(hyper_parameters, Mapping) else {}
     names = [
         str(name)
         for name in (

@@ -57,9 +57,19 @@ def configure(
     Raises:
       UserError: if something is missing, or two things contradict.
     """
-    fields = layout.sizes(tensors.shapes)
+    try:
+        fields = layout.sizes(tensors.shapes)
+    except (LookupError, ZeroDivisionError) as error:
+        what = f"has no {error}" if isinstance(error, KeyError) else "its tensors have other dimensions"
+        raise UserError(
+            f"{source} names its tensors as {layout.title} does, but {what}: it is a variant that cannot be imported, "
+            "or the file is damaged."
+        ) from error
     if layout.name.startswith("hf_"):
-        fields |= _from_transformers(config, fields, source)
+        try:
+            fields |= _from_transformers(config, fields, source)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise UserError(f"The config.json beside {source} is not understood: {error}.") from error
     if layout is official.OFFICIAL:
         fields |= official.config_fields(hyper_parameters, source)
     fields["heads"] = _heads(fields, heads, known_preset(names), source)

@@ -82,7 +82,10 @@ def choose(names: Sequence[str], file: str | None, where: str) -> str:
         if len(found) == 1:
             return found[0]
         if found:
-            raise UserError(f"{where} has several files of weights: {', '.join(found)}. Choose one with --file=NAME.")
+            more = f" and {len(found) - 10} more" if len(found) > 10 else ""
+            raise UserError(
+                f"{where} has several files of weights: {', '.join(found[:10])}{more}. Choose one with --file=NAME."
+            )
     raise UserError(
         f"{where} has no weights that can be read ({', '.join(_READABLE)}). It has: "
         f"{', '.join(sorted(names)[:30]) or 'nothing'}."

@@ -1,6 +1,8 @@
 """PyTorch's files, read without executing what is in them. The one place of the library that needs torch for it."""
 
 import os
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -28,14 +30,18 @@ def read_torch(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str
     """
     path, torch = Path(path), _torch()
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles of other kinds, which are refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except torch.serialization.pickle.UnpicklingError as error:
-        why = next((line.strip() for line in str(error).splitlines() if "Unsupported" in line), "not written by torch")
+        # Not torch's own words, which tell how to let it in.
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        why = f"it holds {found.group(1)}" if found else "not written by torch"
         raise UserError(
             f"{path} is refused: it is no file of plain tensors ({why}). Opening it otherwise could run whatever its "
             "maker put in; ask for a safetensors file."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged pickle can make torch raise anything
         raise UserError(
             f"{path} cannot be read ({str(error).splitlines()[0] if str(error) else 'it ends too early'}). It is "
             "truncated or no PyTorch file; download it again."

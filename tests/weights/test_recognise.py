@@ -111,6 +111,8 @@ def test_without_config_json_the_flag_is_needed_and_named():
         ({"num_hidden_layers": 12}, "num_hidden_layers 12"),
         ({"hidden_act": "relu"}, "activation 'relu'.*expected 'gelu'"),
         ({"num_attention_heads": 5}, "the file makes no model that we have.*multiple of"),
+        ({"num_attention_heads": "four"}, "config.json beside the file is not understood.*four"),
+        ({"rope_theta": None}, "config.json beside the file is not understood"),
     ],
 )
 def test_a_config_json_that_contradicts(changes, message):
@@ -157,6 +159,17 @@ def test_shapes_that_make_no_sense():
         configured(tensors, heads=2)
 
 
+def test_variants_that_only_look_alike():
+    """timm's hybrids embed patches by several convolutions; a register token may have lost its dimensions."""
+    tensors = originals.timm_dinov2(originals.hf_dinov2())
+    tensors["patch_embed.backbone.stem.conv.weight"] = tensors.pop("patch_embed.proj.weight")
+    with pytest.raises(UserError, match="timm's VisionTransformer does, but has no 'patch_embed.proj.weight'"):
+        configured(tensors, heads=2)
+    tensors = originals.hf_dinov3() | {"embeddings.register_tokens": np.zeros(16, np.float32)}
+    with pytest.raises(UserError, match="DINOv3ViTModel does, but its tensors have other dimensions"):
+        configured(tensors, heads=2)
+
+
 def test_the_authors_checkpoint_needs_its_alpha(shared):
     from painjax.weights.torch_file import read_torch
 
@@ -165,6 +178,8 @@ def test_the_authors_checkpoint_needs_its_alpha(shared):
     assert configured(tensors, heads=4, hyper_parameters=told).lora_alpha == 16.0
     with pytest.raises(UserError, match="does not say its LoRA alpha"):
         configured(tensors, heads=4, hyper_parameters={"lora_rank": 8})
+    with pytest.raises(UserError, match="the LoRA alpha '16'; expected a number"):
+        configured(tensors, heads=4, hyper_parameters=told | {"lora_alpha": "16"})
     with pytest.raises(UserError, match="called after a model of width 384"):
         configured(tensors, names=[told["model_name"]], hyper_parameters=told)
 

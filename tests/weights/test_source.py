@@ -80,6 +80,9 @@ def test_a_file_by_name():
 def test_several_files_and_none():
     with pytest.raises(UserError, match=r"several files of weights: a.ckpt, b.ckpt. Choose one with --file=NAME"):
         choose(["b.ckpt", "a.ckpt"], None, "the folder")
+    many = [f"{number:03}.ckpt" for number in range(200)]
+    with pytest.raises(UserError, match=r"008.ckpt, 009.ckpt and 190 more. Choose one"):
+        choose(many, None, "the folder")
     with pytest.raises(
         UserError, match=r"the folder has no weights that can be read.*It has: flax_model.msgpack, x.h5"
     ):

@@ -143,14 +143,17 @@ def config_fields(hyper_parameters: Mapping[str, Any], source: str) -> dict[str,
     """What the checkpoint's `hyper_parameters` tell that its tensors cannot.
 
     Raises:
-      UserError: if they do not say the LoRA alpha.
+      UserError: if they do not say the LoRA alpha, a number.
     """
     if "lora_alpha" not in hyper_parameters:
         raise UserError(
             f"{source} does not say its LoRA alpha: its hyper_parameters have "
             f"{', '.join(sorted(hyper_parameters)) or 'nothing'}. It is no checkpoint of the released training code."
         )
-    return {"lora_alpha": float(hyper_parameters["lora_alpha"])}
+    alpha = hyper_parameters["lora_alpha"]
+    if not isinstance(alpha, int | float):
+        raise UserError(f"{source} has the LoRA alpha {alpha!r}; expected a number.")
+    return {"lora_alpha": float(alpha)}
 
 
 def hyper_parameters(config: ViTPainConfig, model_name: str) -> dict[str, Any]:
