@@ -118,6 +118,8 @@ def _read(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
             parser.error("train needs --workdir=W, the folder of the training run; only --dry_run does without")
         if options.devices is not None:
             parser.error("--devices is for --dry_run; a training takes the devices that there are")
+    if options.name == "train" and options.devices is not None and options.devices < 1:
+        parser.error(f"--devices is {options.devices}; expected at least 1")
     unknown = [flag for flag in rest if flag.startswith("-") and not re.match(r"--config\.|-[\d.]", flag)]
     if unknown or (rest and not overrides):
         parser.error(f"unknown argument {(unknown or rest)[0]!r} for {options.name}; see painjax {options.name} --help")
@@ -370,7 +372,7 @@ def _mistake(error: UserError | OSError) -> str:
 
 def _log_our_own_lines() -> None:
     """Lines that this package logs go to stderr; of its libraries, errors only: they warn about each other. Orbax logs
-    its errors, with tracebacks of its threads, beside raising them."""
+    its errors, with tracebacks of its threads, beside raising them, and so does asyncio for those that it leaves."""
     package = str(Path(painjax.__file__).parent)
     flags.FLAGS(["painjax"])  # else absl says at every line that flags are not parsed
     logging.use_absl_handler()
@@ -378,7 +380,8 @@ def _log_our_own_lines() -> None:
 
     def _is_worth_showing(record):
         library = Path(record.pathname)
-        return library.is_relative_to(package) or (record.levelno >= 40 and "orbax" not in library.parts)
+        of_orbax = "orbax" in library.parts or (record.name == "asyncio" and "orbax" in record.getMessage())
+        return library.is_relative_to(package) or (record.levelno >= 40 and not of_orbax)
 
     logging.get_absl_handler().addFilter(_is_worth_showing)
 

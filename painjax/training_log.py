@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import secrets
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ import jax
 from ml_collections import ConfigDict
 
 from painjax.errors import UserError
-from painjax.files import jsonable, write_atomically
+from painjax.files import jsonable, named_errors, write_atomically
 
 # Setting -> the package that it needs; the extra has the setting's name.
 _NEEDS = {"tensorboard": "tensorboardX", "wandb": "wandb"}
@@ -98,7 +99,7 @@ class MetricsLog:
             write_atomically(self._path, "".join(line for line, _ in kept))
 
     def write(self, step: int, numbers: Mapping[str, Any]) -> None:
-        with self._path.open("a") as file:
+        with named_errors(self._path), self._path.open("a") as file:
             file.write(json.dumps(jsonable({"step": step, **numbers})) + "\n")
 
     def close(self) -> None:
@@ -114,17 +115,21 @@ class TensorBoardLog:
 
         # A name of its own, even for a process that starts within the same second.
         suffix = f".{start}.{os.getpid()}"
-        self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=start, filename_suffix=suffix)
+        self._folder = workdir / "tensorboard"
+        with named_errors(self._folder):
+            self._writer = SummaryWriter(str(self._folder), purge_step=start, filename_suffix=suffix)
         for numbers in at_start:
             self.write(start, numbers)
 
     def write(self, step: int, numbers: Mapping[str, Any]) -> None:
         for name, value in _flat(numbers):
             self._writer.add_scalar(name, value, step)
-        self._writer.flush()
+        with named_errors(self._folder):
+            self._writer.flush()
 
     def close(self) -> None:
-        self._writer.close()
+        with named_errors(self._folder):
+            self._writer.close()
 
 
 class WandbLog:
@@ -141,14 +146,22 @@ class WandbLog:
             write_atomically(id_file, secrets.token_hex(4))
             reached = 0
         self._reached = reached
-        self._run = wandb.init(
-            project=config.wandb,
-            name=workdir.name,
-            id=id_file.read_text(),
-            resume="allow",
-            dir=workdir,
-            config=json.loads(config.to_json()),
-        )
+        try:
+            self._run = wandb.init(
+                project=config.wandb,
+                name=workdir.name,
+                id=id_file.read_text(),
+                resume="allow",
+                dir=workdir,
+                config=json.loads(config.to_json()),
+            )
+        except wandb.Error as error:  # nobody is logged in, or there is no way to the server
+            why = textwrap.shorten(str(error), 200, placeholder=" ...").rstrip(".")
+            raise UserError(
+                f"config.wandb is {config.wandb!r}, and Weights & Biases does not begin: {why}. Run `wandb login`, set "
+                "WANDB_MODE=offline to write to the working directory only, or leave config.wandb empty; metrics.jsonl "
+                "is written always."
+            ) from error
 
     def write(self, step: int, numbers: Mapping[str, Any]) -> None:
         if step > self._reached:

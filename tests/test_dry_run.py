@@ -110,6 +110,7 @@ def test_a_training_needs_a_folder(capsys):
     for arguments, message in (
         (["train", "--config=configs/teacher.py"], "train needs --workdir"),
         (["train", "--config=configs/teacher.py", "--workdir=w", "--devices=4"], "--devices is for --dry_run"),
+        (["train", "--dry_run", "--config=configs/teacher.py", "--devices=0"], "--devices is 0; expected at least 1"),
     ):
         with pytest.raises(SystemExit):
             main(arguments)

@@ -1,12 +1,14 @@
 """Each writer is read back by the program that it writes for."""
 
 import json
+import resource
 
 import jax
 import pytest
 from ml_collections import ConfigDict
 
 from painjax.errors import UserError
+from painjax.files import write_atomically
 from painjax.training_log import TrainingLog, check_writers
 
 NUMBERS = {"loss": 0.5, "mfu": None, "validation": {"pspi": {"mae": 1.5, "icc": float("nan")}}}
@@ -56,6 +58,23 @@ def test_a_validation_that_was_broken_off_is_dropped(tmp_path):
     with TrainingLog(make_config(), tmp_path, 3, validated=False):
         pass
     assert lines(tmp_path) == [{"step": 3, "loss": 1.0}]
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path):
+    """Of a write the system names no file."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with TrainingLog(make_config(), tmp_path, 0) as log:
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10, limit[1]))
+            for name, write_it in (
+                ("metrics.jsonl", lambda: log.write(1, NUMBERS)),
+                ("config.json", lambda: write_atomically(tmp_path / "config.json", "x" * 20)),
+            ):
+                with pytest.raises(OSError) as error:
+                    write_it()
+                assert error.value.filename == str(tmp_path / name)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
 
 def test_tensorboard_shows_every_step_once(tmp_path):
@@ -131,6 +150,16 @@ def test_weights_and_biases_offline(tmp_path, monkeypatch):
     write(make_config(wandb="pain"), tmp_path, 0, range(1, 3))
     (run,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
     assert (tmp_path / "wandb_run_id").read_text() in run.name and run.stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_weights_and_biases_that_nobody_is_logged_in_to_is_one_sentence(tmp_path, monkeypatch):
+    pytest.importorskip("wandb").teardown()  # so that it reads the environment again
+    monkeypatch.setenv("HOME", str(tmp_path))  # where a key may lie
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UserError, match=r"config.wandb is 'pain'.* API key.*WANDB_MODE=offline"):
+        write(make_config(wandb="pain"), tmp_path, 0, [1])
 
 
 @pytest.mark.parametrize(("setting", "value"), [("tensorboard", True), ("wandb", "pain")])
