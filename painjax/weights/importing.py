@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from absl import logging
+
 from painjax.model_folder import refuse_taken, sha256, write_model_folder
 from painjax.models.presets import IMAGENET
 from painjax.weights import recognise
 from painjax.weights.card import import_card
 from painjax.weights.layouts import official
-from painjax.weights.preprocessing import preprocessing
+from painjax.weights.preprocessing import ASSUMED, preprocessing
 from painjax.weights.source import Source, find
 from painjax.weights.tables import from_theirs
 from painjax.weights.tensors import Tensors, read_safetensors
@@ -78,6 +80,13 @@ def import_weights(
         pictures_from = "the figures of their paper and code; the interpolation is our assumption"
     else:
         pictures, pictures_from = preprocessing(found.config, found.preprocessor, recognise.known_preset(names), where)
+    if pictures_from == ASSUMED:
+        logging.warning(
+            "Nothing beside %s says how its pictures are prepared: ImageNet's mean and standard deviation and 224 px "
+            "are assumed. If it was trained with others, put its preprocessor_config.json (or timm's config.json) "
+            "beside it and import again.",
+            where,
+        )
     record = _record(source, found)
     if hyper_parameters:
         record["hyper_parameters"] = {k: v for k, v in hyper_parameters.items() if isinstance(v, str | int | float)}

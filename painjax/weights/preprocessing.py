@@ -6,6 +6,7 @@ from typing import Any
 from painjax.errors import UserError
 from painjax.models.presets import IMAGENET, Preset
 
+ASSUMED = "nothing beside the weights: ImageNet's is assumed"
 PILLOW = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 
 
@@ -42,7 +43,7 @@ def preprocessing(
         return values, "the published preparation of weights of this name"
     mean, std = (list(IMAGENET[key]) for key in ("mean", "std"))
     assumed = {"mean": mean, "std": std, "size": 224, "crop": 1.0, "interpolation": "bicubic"}
-    return assumed, "nothing beside the weights: ImageNet's is assumed"
+    return assumed, ASSUMED
 
 
 def _timm(config: Mapping[str, Any], source: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import huggingface_hub.constants
 import ml_dtypes
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save, save_file
 
 from painjax.errors import UserError
@@ -101,7 +102,7 @@ def test_half_precision_becomes_float32(folder, tmp_path):
         np.testing.assert_array_equal(ours["norm/bias"], tensors["norm.bias"].astype(np.float32))
 
 
-def test_a_bare_file_needs_its_heads(folder, tmp_path):
+def test_a_bare_file_needs_its_heads(folder, tmp_path, caplog):
     bare = tmp_path / "weights.safetensors"
     (folder / "model.safetensors").rename(bare)
     with pytest.raises(UserError, match="--heads=N"):
@@ -109,6 +110,11 @@ def test_a_bare_file_needs_its_heads(folder, tmp_path):
     config = read_model_folder(import_weights(str(bare), tmp_path / "ours", heads=2)).config
     assert config["model"]["heads"] == 2
     assert "ImageNet's is assumed" in (tmp_path / "ours" / "README.md").read_text()
+    assert "weights.safetensors says how its pictures are prepared: ImageNet's" in caplog.text
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
+    caplog.clear()
+    import_weights(str(bare), tmp_path / "told", heads=2)
+    assert not caplog.text
 
 
 def test_the_authors_checkpoint(shared, tmp_path):
@@ -147,6 +153,30 @@ def test_the_hub(folder, tmp_path, monkeypatch):
     hub.refuses = "network"
     again = import_weights("org/dinov3", tmp_path / "offline", offline=True)
     assert (again / "config.json").read_bytes() == (online / "config.json").read_bytes()
+
+
+def test_the_authors_checkpoint_from_the_hub(shared, tmp_path, monkeypatch):
+    """With what Lightning puts beside the weights."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    golden = shared / "golden" / "vitpain_official_tiny.ckpt"
+    name = "vitpain-epoch=141-val_regression_mae=1.859.ckpt"
+    content = torch.load(golden, weights_only=True)
+    scores = {"best_model_score": torch.tensor(1.859), "dirpath": "saved", "best_k_models": {name: torch.ones(())}}
+    schedule = {"T_max": 150, "eta_min": 1e-6, "base_lrs": [1e-5, 1e-4], "last_epoch": 142, "_last_lr": [1e-5, 1e-4]}
+    content |= {
+        "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"total": {"ready": 142}}}},
+        "callbacks": {"ModelCheckpoint{'monitor': 'val/regression_mae'}": scores},
+        "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": [{"lr": 1e-5, "params": [0]}]}],
+        "lr_schedulers": [schedule],
+        "hparams_name": "kwargs",
+    }
+    torch.save(content, tmp_path / name)
+    files = {"README.md": b"hello", ".gitattributes": b"", name: (tmp_path / name).read_bytes()}
+    huggingface_hub.set_client_factory(Hub({"someone/ViTPain": files}).client)
+    online = import_weights("someone/ViTPain", tmp_path / "online", heads=4)
+    assert_same(params_of(online), params_of(import_weights(str(golden), tmp_path / "here", heads=4)))
+    source = read_model_folder(online).config["source"]
+    assert (source["from"], source["revision"], source["file"]) == ("someone/ViTPain", COMMIT, name)
 
 
 # --- bad input ---
