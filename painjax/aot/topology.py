@@ -97,7 +97,8 @@ def describe(name: str) -> Topology:
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     with flags_that_libtpu_knows():
-        devices = topologies.get_topology_desc(name, "tpu").devices
+        alone = {"chips_per_host_bounds": (1, 1, 1)} if name.endswith(":1x1") else {}  # else hosts have four chips
+        devices = topologies.get_topology_desc(name, "tpu", **alone).devices
     chip = chip_of(devices[0])
     if chip is None or len(devices) != chips(name.partition(":")[2]):
         raise UserError(
