@@ -2,6 +2,8 @@
 
 Their backbone runs without RoPE and register tokens; see `ViTPainConfig.heads_layout`. For our own models use
 `painjax.models.heads`: here every unit shares one output layer that ends in ReLU, and thresholds can contradict.
+Several neutral pictures are attended to together, as in our models; their evaluation instead averages what the model
+says with each (predict with one reference at a time for that).
 
 Source: the PyTorch code released with Lin et al., "Pain in 3D" (arXiv 2509.16727).
 """
