@@ -26,6 +26,7 @@ from painjax.profiling import Profiler
 from painjax.progress import Progress
 from painjax.same_experiment import as_json, check_same_experiment, check_same_origin, check_steps
 from painjax.settings import check_settings
+from painjax.sole_training import sole_training
 from painjax.state import TrainState, create_state, make_train_step, replace_params
 from painjax.teacher import find_teacher
 from painjax.training_log import TrainingLog
@@ -67,6 +68,7 @@ def main(config: ConfigDict, workdir: str | os.PathLike, *, accept_changes: bool
 
     with ExitStack() as opened:
         opened.enter_context(jax.set_mesh(mesh))
+        opened.enter_context(sole_training(workdir))
         checkpoints = opened.enter_context(Checkpoints(workdir, config.keep_checkpoints, config.keep_best))
         latest = checkpoints.latest_step() or 0
         check_steps(latest, config.steps, workdir)
