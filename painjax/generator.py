@@ -37,4 +37,6 @@ def run(words: tuple[str, ...], arguments: Sequence[str]) -> None:
         module.main(list(arguments))
     # how the generator, which is no part of the library, says a mistake
     except (ValueError, RuntimeError, FileNotFoundError, PermissionError, ModuleNotFoundError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system's own, which the command line words
         raise UserError(str(error)) from error

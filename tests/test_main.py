@@ -200,3 +200,8 @@ logging.getLogger("asyncio").error("somebody else's")
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "orbax" not in done.stderr and "somebody else's" in done.stderr
+
+
+def test_what_the_system_refuses_the_generator_is_worded_too(capsys):
+    assert cli.main(["generate", "--config=tiny", "--data_dir=/proc/none", "--shard=0/2"]) == 2
+    assert "/proc/none: No such file or directory. Check that this path is right" in capsys.readouterr().err

@@ -19,6 +19,7 @@ with sole_training(pathlib.Path(sys.argv[1])):
     if child:
         print(child, flush=True)
     sys.stdin.read()
+    os._exit(0)
 """
 
 
