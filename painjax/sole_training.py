@@ -1,6 +1,7 @@
 """One training at a time in a working directory: two would write over each other's checkpoints."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -8,10 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+from absl import logging
 
 from painjax.errors import UserError
+from painjax.files import named_errors
 
 NAME = ".lock"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
@@ -21,7 +25,7 @@ def sole_training(workdir: Path) -> Iterator[None]:
 
     Raises:
       UserError: if another process holds it.
-      OSError: if the folder cannot be written, or its file system knows no locks.
+      OSError: if the folder cannot be written.
     """
     if jax.process_index() != 0:
         yield
@@ -37,7 +41,14 @@ def sole_training(workdir: Path) -> Iterator[None]:
                 f"{workdir} is being trained in by {holder}. Wait until that has ended, or give this one a "
                 "--workdir of its own."
             ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            logging.warning(
+                "%s is on a file system without locks: see to it yourself that nothing else trains in it.", workdir
+            )
+        with named_errors(workdir / NAME):
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
         yield
