@@ -12,11 +12,16 @@ from ml_collections import ConfigDict
 class Profiler:
     """Traces steps `profile.start` to `profile.start + profile.steps - 1` into W/profile; never if `start` is 0.
 
-    Only the first process does. Use as a context manager, which ends a trace that training broke off.
+    Only the first process does, and not where the run, going on from step `done`, has passed the first of them. Use as
+    a context manager, which ends a trace that training broke off.
     """
 
-    def __init__(self, profile: ConfigDict, workdir: Path):
+    def __init__(self, profile: ConfigDict, workdir: Path, done: int = 0):
         self._folder = workdir / "profile"
+        if 0 < profile.start <= done:
+            logging.warning(
+                "config.profile.start is %d, and this run goes on from step %d: nothing is traced.", profile.start, done
+            )
         wanted = profile.start if jax.process_index() == 0 else 0
         self._first, self._last = wanted, wanted + profile.steps - 1
         self._running = False

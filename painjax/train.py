@@ -110,7 +110,7 @@ def main(config: ConfigDict, workdir: str | os.PathLike, *, accept_changes: bool
         with (
             TrainingLog(config, workdir, start, validated=not unvalidated) as log,
             Progress(workdir.name, start, config.steps) as progress,
-            Profiler(config.profile, workdir) as profiler,
+            Profiler(config.profile, workdir, start) as profiler,
         ):
             if unvalidated:
                 _validate(state, config, start, checkpoints, log)

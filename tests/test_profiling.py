@@ -1,7 +1,8 @@
 import gzip
 import json
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +12,6 @@ from ml_collections import ConfigDict
 from painjax.profiling import Profiler
 
 pytestmark = pytest.mark.slow  # starting the tracer takes seconds
-
-
-def run(*args, **kwargs):
-    """`trace` in its own process: the tracer crashes in one that has loaded the TPU compiler, as other tests do."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        pool.submit(trace, *args, **kwargs).result()
 
 
 def trace(workdir, start, steps, until=8):
@@ -36,16 +31,35 @@ def named_steps(workdir):
 
 
 def test_the_chosen_steps_are_traced(tmp_path):
-    run(tmp_path, start=3, steps=2)
+    trace(tmp_path, start=3, steps=2)
     assert named_steps(tmp_path) == {3, 4}
     assert list(tmp_path.glob("profile/plugins/profile/*/*.xplane.pb"))  # what TensorBoard reads
 
 
 def test_a_trace_that_training_breaks_off_is_written(tmp_path):
-    run(tmp_path, start=6, steps=9)
+    trace(tmp_path, start=6, steps=9)
     assert named_steps(tmp_path) == {6, 7}
 
 
+def test_a_process_that_has_loaded_the_tpu_compiler_traces_too(tmp_path):
+    """libtpu traces as well, and one that was made for another JAX ended the process."""
+    pytest.importorskip("libtpu", reason="the TPU compiler, painjax[tpu-aot], is not installed")
+    code = "import sys, pathlib\nfrom painjax.aot import topology\nfrom tests.test_profiling import trace\n"
+    code += "topology.describe('v5e:2x2')\ntrace(pathlib.Path(sys.argv[1]), start=3, steps=2)"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert named_steps(tmp_path) == {3, 4}
+
+
+def test_a_run_that_has_passed_the_chosen_steps_says_so(tmp_path, caplog):
+    with caplog.at_level("WARNING", "absl"), Profiler(ConfigDict({"start": 3, "steps": 2}), tmp_path, done=3):
+        pass
+    assert "profile.start is 3, and this run goes on from step 3: nothing is traced" in caplog.text
+
+
 def test_without_a_start_nothing_is_traced(tmp_path):
-    run(tmp_path, start=0, steps=3)
+    trace(tmp_path, start=0, steps=3)
     assert not list(tmp_path.iterdir())
