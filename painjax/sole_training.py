@@ -30,7 +30,8 @@ def sole_training(workdir: Path) -> Iterator[None]:
     if jax.process_index() != 0:
         yield
         return
-    workdir.mkdir(parents=True, exist_ok=True)
+    if not workdir.exists():
+        workdir.mkdir(parents=True, exist_ok=True)
     with open(workdir / NAME, "a+") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock: worker processes would inherit that

@@ -50,7 +50,7 @@ def test_the_generator_takes_only_pspi_from_the_library(path):
 
 # Later ones may import earlier ones, never the other way round.
 LAYERS = [
-    {"errors", "pspi"},
+    {"errors", "pspi", "large_pages"},
     {"config", "files", "sharding", "agreement", "arguments", "flops", "chips"},
     {"data"},
     {"models"},
@@ -59,7 +59,7 @@ LAYERS = [
     {"losses", "metrics", "overlay", "teacher_outputs"},
     {"objectives", "optim", "demographics"},
     {"pretrained"},
-    {"state", "training_log", "meter", "progress", "profiling", "divergence"},
+    {"state", "training_log", "meter", "progress", "profiling", "divergence", "sole_training"},
     {"checkpoint", "mfu"},
     {"provenance"},
     {"evaluate", "same_experiment", "settings", "teacher"},

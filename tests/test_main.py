@@ -129,7 +129,7 @@ def test_a_path_that_cannot_be_used_is_one_paragraph(synthetic_dataset, tmp_path
     arguments += [f"--config.data.data_dir={synthetic_dataset}"]
     assert cli.main(arguments) == 2
     printed = capsys.readouterr().err
-    assert f"{tmp_path}/file/checkpoints: Not a directory" in printed and "Check that" in printed
+    assert f"{tmp_path}/file/.lock: Not a directory" in printed and "Check that" in printed
 
 
 RESULT = {
