@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 DIED = (
     "A rendering process died, most often for want of memory (each of {} takes about 1 GB) or in the OpenGL driver, "
@@ -42,7 +42,7 @@ def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
     os._exit(1)
 
 
-def pool(workers: int, begin: Callable[[], None] = begin) -> concurrent.futures.ProcessPoolExecutor:
+def pool(workers: int) -> concurrent.futures.ProcessPoolExecutor:
     """New processes, started as work is submitted `while_starting`; a forked child would share the parent's GL and XLA
     threads."""
     return concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), begin)

@@ -4,22 +4,24 @@ XLA takes the memory of every step anew, and the kernel hands it out page by pag
 eighth of a ViT-S training step.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 VARIABLE, WANTED = "GLIBC_TUNABLES", "glibc.malloc.hugetlb"
-_KERNEL = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+KERNEL = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def ask() -> None:
     """Starts this process anew, in its place, with glibc told to ask the kernel for large pages: glibc reads that only
-    when a program starts. Does nothing where the kernel gives them anyway or never, or where the user has said what
-    glibc does (`GLIBC_TUNABLES=glibc.malloc.hugetlb=0`)."""
-    changed = environment(os.environ, _KERNEL)
-    if changed is not None:
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], changed)
+    when a program starts. Does nothing where the kernel gives them anyway or never, where the user has said what glibc
+    does (`GLIBC_TUNABLES=glibc.malloc.hugetlb=0`), or where the system does not let it."""
+    with contextlib.suppress(OSError):
+        changed = environment(os.environ, KERNEL)
+        if changed is not None and sys.executable:
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], changed)
 
 
 def environment(current: Mapping[str, str], kernel: Path) -> dict[str, str] | None:

@@ -18,11 +18,11 @@ class Profiler:
 
     def __init__(self, profile: ConfigDict, workdir: Path, done: int = 0):
         self._folder = workdir / "profile"
-        if 0 < profile.start <= done:
-            logging.warning(
-                "config.profile.start is %d, and this run goes on from step %d: nothing is traced.", profile.start, done
-            )
         wanted = profile.start if jax.process_index() == 0 else 0
+        if 0 < wanted <= done and not self._folder.exists():
+            logging.warning(
+                "config.profile.start is %d, and this run goes on from step %d: nothing is traced.", wanted, done
+            )
         self._first, self._last = wanted, wanted + profile.steps - 1
         self._running = False
 

@@ -99,9 +99,9 @@ def _check_optimizer(optim: ConfigDict) -> list[str]:
 
 
 def _check_finite(name: str, value: Any) -> list[str]:
-    """Comparisons let NaN pass; a training would end at its first step, and blame the data."""
+    """Comparisons let NaN pass; a training would end at its first step, and blame the data. Not to clip is `inf`."""
     if isinstance(value, ConfigDict):
         return [phrase for key, each in value.items() for phrase in _check_finite(f"{name}.{key}", each)]
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, float) and not (math.isfinite(value) or (name, value) == ("config.optim.clip_norm", math.inf)):
         return [f"{name} is {value}; expected a finite number"]
     return []

@@ -50,8 +50,9 @@ def main(config: ConfigDict, workdir: str | os.PathLike, *, accept_changes: bool
 
     Raises:
       Stopped: if the process was told to stop (SIGTERM) and has saved.
-      UserError: if the configuration, the data set, the teacher or the working directory is not fit for training, the
-        processes of the job differ, the loss is no longer finite, or a checkpoint cannot be written.
+      UserError: if the configuration, the data set, the teacher or the working directory is not fit for training,
+        another job trains in it, the processes of this one differ, the loss is no longer finite, or a checkpoint
+        cannot be written.
     """
     workdir = Path(workdir)
 

@@ -33,8 +33,22 @@ def test_asked_for_where_the_kernel_waits_to_be_asked(tmp_path, kernel, given, e
     assert found == (None if expected is None else {"HOME": "/h", "GLIBC_TUNABLES": expected})
 
 
+@pytest.mark.parametrize("refused", ["read_text", "execve"])
+def test_what_the_system_refuses_is_done_without(monkeypatch, tmp_path, refused):
+    (tmp_path / "enabled").write_text("always [madvise] never")
+    monkeypatch.setattr(large_pages, "KERNEL", tmp_path / "enabled")
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if refused == "read_text":
+        (tmp_path / "enabled").unlink()
+        (tmp_path / "enabled").symlink_to("/proc/self/mem")  # a file that cannot be read from its beginning
+        assert (tmp_path / "enabled").is_file()
+    else:
+        monkeypatch.setattr(sys, "executable", str(tmp_path))
+    large_pages.ask()
+
+
 @pytest.mark.skipif(
-    not large_pages._KERNEL.is_file() or "[madvise]" not in large_pages._KERNEL.read_text(),
+    not large_pages.KERNEL.is_file() or "[madvise]" not in large_pages.KERNEL.read_text(),
     reason="this kernel gives large pages always or never",
 )
 def test_the_command_starts_itself_anew_with_its_arguments_and_its_process(tmp_path):

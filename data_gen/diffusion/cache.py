@@ -153,7 +153,7 @@ def read(file: Path) -> Entry:
             (_array(arrays[f"side{i}"]), _sitting(arrays, yaw, f"side{i}_")) for i, yaw in enumerate(told.pop("yaws"))
         )
         if missing := ({*TOLD} - told.keys()) | ({*SHAPING} - shaping.keys()):  # as in files of other versions
-            raise KeyError(", ".join(sorted(missing)))
+            raise ValueError(f"it does not say {', '.join(sorted(missing))}, as those of other versions")
         entry = Entry(portrait, _sitting(arrays), arrays["marks"], told | shaping, sides)
     except (KeyError, ValueError, TypeError, UnidentifiedImageError, OSError) as error:
         raise array_file.Damaged(f"{type(error).__name__}: {error}") from error

@@ -295,8 +295,8 @@ def _readable(*models: str) -> Iterator[None]:
         ) from error
     except (ValueError, RuntimeError, LookupError, TypeError, AttributeError, safetensors.SafetensorError) as error:
         raise ValueError(
-            f"{', '.join(models)} cannot be loaded: {_first_line(error)} Files of them are damaged, or do not belong "
-            "together. Download them again, or copy their folders again."
+            f"{', '.join(models)} cannot be loaded: {_first_line(error)} Files of them are damaged, do not belong "
+            "together, or the variant is not there. Download them again, or copy their folders again."
         ) from error
 
 

@@ -59,7 +59,7 @@ def configure(
     """
     try:
         fields = layout.sizes(tensors.shapes)
-    except (LookupError, ZeroDivisionError) as error:
+    except (LookupError, ValueError, ZeroDivisionError) as error:
         what = f"has no {error}" if isinstance(error, KeyError) else "its tensors have other dimensions"
         raise UserError(
             f"{source} names its tensors as {layout.title} does, but {what}: it is a variant that cannot be imported, "

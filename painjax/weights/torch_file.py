@@ -41,6 +41,8 @@ def read_torch(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str
             f"{path} is refused: it is no file of plain tensors ({why}). Opening it otherwise could run whatever its "
             "maker put in; ask for a safetensors file."
         ) from error
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged pickle can make torch raise anything
         raise UserError(
             f"{path} cannot be read ({str(error).splitlines()[0] if str(error) else 'it ends too early'}). It is "

@@ -182,6 +182,9 @@ def test_the_authors_checkpoint_needs_its_alpha(shared):
         configured(tensors, heads=4, hyper_parameters=told | {"lora_alpha": "16"})
     with pytest.raises(UserError, match="called after a model of width 384"):
         configured(tensors, names=[told["model_name"]], hyper_parameters=told)
+    cut = {name: value for name, value in tensors.items() if ".blocks." not in name}
+    with pytest.raises(UserError, match="it is a variant that cannot be imported, or the file is damaged"):
+        configured(cut, heads=4, hyper_parameters=told)
 
 
 # --- presets ---
