@@ -233,7 +233,7 @@ def test_a_process_that_dies_is_replaced_and_the_examples_are_the_same(monkeypat
 
 def test_an_identity_that_kills_its_process_is_given_up_aloud(monkeypatch):
     """As one that no machine has the memory for."""
-    monkeypatch.setattr(processes, "pool", functools.partial(processes.pool, begin=functools.partial(os._exit, 1)))
+    monkeypatch.setattr(processes, "begin", functools.partial(os._exit, 1))
     with pytest.raises(RuntimeError, match="A rendering process died.*PAINJAX_WORKERS"):
         generate.generate_apart(CONFIG, 0)
     assert not processes._IDLE

@@ -247,7 +247,7 @@ def test_processes_that_die_in_a_build_are_replaced_and_the_examples_are_the_sam
 
 def test_a_build_whose_processes_die_at_once_is_given_up_aloud(monkeypatch):
     """As on a machine that has not the memory for them."""
-    monkeypatch.setattr(processes, "pool", functools.partial(processes.pool, begin=functools.partial(os._exit, 1)))
+    monkeypatch.setattr(processes, "begin", functools.partial(os._exit, 1))
     with pytest.raises(RuntimeError, match="A rendering process died.*PAINJAX_WORKERS"):
         next(generate(GeneratorConfig("procedural", 16, texture_size=16), [0, 1], workers=2))
 
