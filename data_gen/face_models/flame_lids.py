@@ -23,6 +23,7 @@ AROUND = 19.0  # mm from the middle of the eye's opening to where the skin no lo
 LEAST_OPENING = 0.35  # of the opening at rest, whatever narrows the eye but the blink: AU43 = 0 means open
 FOLLOWED = np.array([0.0, 1.0, 0.6])  # of the way to the other margin; margins are not equally thick nor equally deep
 CORNER = 3.0  # mm of opening at rest below which a place belongs to a corner
+POINTED = 0.9  # mm of opening at rest below which it is the corner itself
 OVERLAP = 0.6  # mm that the closed upper margin sinks below the lower
 INSIDE = 4.0  # mm from the eyeball within which skin that faces it is the inside of a lid, and not the brow
 CONTACT = 0.1  # mm that the inside of the lids keeps from the eyeball
@@ -108,9 +109,17 @@ class Lids:
         wanted = (1 - closing) * (opening + (lack / np.maximum(rest[:, 1], 1.0))[:, None] * rest)
         wanted[:, 1] -= closing * OVERLAP
         share = np.clip(rest[:, 1:2] / CORNER, 0, 1)  # in the corners, where lids always meet, nothing is to be done
-        points[self.moved] -= np.einsum("mu,ud->md", self._carry, share * FOLLOWED * (opening - wanted))
+        way = share * FOLLOWED * (opening - wanted)
+        way[:, 1] += closing * np.clip(rest[:, 1] / POINTED, 0, 1) * self._seen_open(points, opening, way)
+        points[self.moved] -= np.einsum("mu,ud->md", self._carry, way)
         self._edges.set_up(points, neutral, _centre(points[self._ball]))
         self._lift(points)
+
+    def _seen_open(self, points: np.ndarray, opening: np.ndarray, way: np.ndarray) -> np.ndarray:
+        """(n,) mm that the upper margin, once it has gone its `way` (n, 3), is still to sink, for it stands further in
+        front than the lower one: level with it from ahead, it leaves a gap for who looks from the eyeball's centre."""
+        lower = points[self.upper] - opening - _centre(points[self._ball])
+        return np.clip(-lower[:, 1] * (opening - way)[:, 2] / lower[:, 2], 0, None)
 
     def _lift(self, points: np.ndarray) -> None:
         """Skin inside the eyeball goes out along its radius and takes along what lies beside it; the inside of the lids

@@ -218,8 +218,8 @@ def one_unit(name, level):
     return aus, ({} if name in AU_NAMES else {name: level})
 
 
-def check(face, count, worst_face=0.01, bare=0):
-    """`worst_face`: share of broken triangles in any one draw; `bare`: eyeball vertices in front of all closed lids."""
+def check(face, count, worst_face=0.01):
+    """`worst_face`: share of broken triangles in any one draw."""
     broken, worst, opening, depths, unlidded = 0.0, 0.0, [], [], []
     for draw in draws(count):
         neutral, points = face.neutral(draw.person), face.deform(draw)
@@ -234,7 +234,7 @@ def check(face, count, worst_face=0.01, bare=0):
                 assert aperture(face, points, side) > 0.25 * aperture(face, neutral, side), draw
     assert broken < 0.001 and worst < worst_face
     assert max(opening) < 0.5
-    assert sum(unlidded) <= bare
+    assert sum(unlidded) == 0
     assert max(depths) < 1.0
 
 
