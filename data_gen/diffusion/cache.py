@@ -25,7 +25,7 @@ from data_gen.diffusion.sitting import Sitting
 from data_gen.record import GENERATOR_VERSION
 from data_gen.scene import Identity
 
-PORTRAIT_VERSION = 3  # raise it whenever the same settings would give another portrait or another file
+PORTRAIT_VERSION = 4  # raise it whenever the same settings would give another portrait or another file
 SHAPING = (  # the fields of `record`
     "identity", "face_model", "prompt", "negative_prompt", "settings", "generator_version", "portrait_version",
 )  # fmt: skip

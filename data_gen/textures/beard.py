@@ -48,15 +48,14 @@ def density(kind: str, face: Anatomy) -> np.ndarray:
     x = np.abs(x)
     free = smoothstep(-LIP_CLEARANCE_MM + 1.5, -LIP_CLEARANCE_MM - 1.5, face.lips)
     lip = smoothstep(nose_y - 1, nose_y - 6, y) * smoothstep(mouth_y - 7, mouth_y - 1, y) * smoothstep(33, 25, x)
-    chin = smoothstep(lower_y - 3, lower_y - 8, y) * smoothstep(chin_y - 14, chin_y - 4, y) * smoothstep(25, 17, x)
-    beside = smoothstep(34, 28, x) * smoothstep(20, 25, x) * smoothstep(nose_y - 8, nose_y - 14, y)
-    beside *= smoothstep(chin_y - 8, chin_y + 8, y)
+    wide = np.interp(y, [chin_y - 14, chin_y + 4, mouth_y], [14, 27, 34])
+    chin = smoothstep(wide, wide - 8, x) * smoothstep(nose_y - 8, nose_y - 14, y) * smoothstep(chin_y - 14, chin_y - 4, y)
     line = [nose_y - 2, nose_y - 3, nose_y - 13, mouth_y - 2, mouth_y + 6, -6, 4]
     top = np.interp(x, [0, 14, 24, 36, 52, 66, 78], line)
     jaw = smoothstep(-2, 5, top - y) * smoothstep(chin_y - 26, chin_y - 9, y + 0.25 * (50 - x)) * smoothstep(-12, 6, z)
     bare = np.exp(-(((x - 19) / 6) ** 2) - ((y - lower_y + 5) / 5) ** 2)  # beside the lower lip grows little
     whole = np.maximum(jaw * (1 - 0.3 * bare), lip)
-    area = {"moustache": lip, "goatee": np.maximum(np.maximum(lip, chin), 0.8 * beside)}.get(kind, whole)
+    area = {"moustache": lip, "goatee": np.maximum(lip, chin * (1 - 0.8 * bare))}.get(kind, whole)
     inner = (x < 36) & (np.abs(y - mouth_y) < 16) & (face.normals[:, 2] < 0.25)  # the back of the lips
     return (area * free * ~inner * smoothstep(-18, 0, z)).astype(np.float32)
 

@@ -65,6 +65,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version(GENERATOR_VERSION)
     RELEASE_NOTES = {
+        "3.0.1": "Goatees without gaps; closed lids of FLAME heads cover their eyeballs.",
         "3.0.0": "Better hair, beards, shoulders and teeth, so that every picture is another; in masks and heatmaps a "
         "beard is face. New configurations with the suffixes `_diffusion` and `_backdrop`.",
         "2.0.0": "Rooms, light rigs, lens, head roll and expression wrinkles, all recorded; units outside PSPI; "

@@ -132,6 +132,17 @@ def test_beard_grows_around_the_lips_and_moves_with_the_jaw(model):
     np.testing.assert_allclose(drop[chin], -10.0, atol=1e-3)
 
 
+def test_a_goatee_is_in_one_piece(model):
+    """Over the chin from side to side, and not below the jaw."""
+    board = canvas(model.topology, SIZE)
+    face = board.texels
+    (x, y, z), where = face.points.T, beard.density("goatee", face)
+    chin_y, lower_y = face.landmarks[[8, 57], 1]
+    across = (np.abs(x) < 22.5) & (y < lower_y - 10) & (y > chin_y + 4) & (z > 20)
+    assert across.sum() > 15 and where[across].min() > 0.5
+    assert where[(np.abs(x) > 22) & (y < chin_y - 6)].max() < 0.1
+
+
 def test_fringes_end_above_the_brows_and_not_along_a_ruler(model):
     """The middle of the tips of each 5 mm wanders."""
     board, wander = canvas(model.topology, SIZE), []
