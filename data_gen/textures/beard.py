@@ -49,7 +49,8 @@ def density(kind: str, face: Anatomy) -> np.ndarray:
     free = smoothstep(-LIP_CLEARANCE_MM + 1.5, -LIP_CLEARANCE_MM - 1.5, face.lips)
     lip = smoothstep(nose_y - 1, nose_y - 6, y) * smoothstep(mouth_y - 7, mouth_y - 1, y) * smoothstep(33, 25, x)
     wide = np.interp(y, [chin_y - 14, chin_y + 4, mouth_y], [14, 27, 34])
-    chin = smoothstep(wide, wide - 8, x) * smoothstep(nose_y - 8, nose_y - 14, y) * smoothstep(chin_y - 14, chin_y - 4, y)
+    chin = smoothstep(wide, wide - 8, x) * smoothstep(nose_y - 8, nose_y - 14, y)
+    chin *= smoothstep(chin_y - 14, chin_y - 4, y)
     line = [nose_y - 2, nose_y - 3, nose_y - 13, mouth_y - 2, mouth_y + 6, -6, 4]
     top = np.interp(x, [0, 14, 24, 36, 52, 66, 78], line)
     jaw = smoothstep(-2, 5, top - y) * smoothstep(chin_y - 26, chin_y - 9, y + 0.25 * (50 - x)) * smoothstep(-12, 6, z)
