@@ -25,6 +25,11 @@ FAMILIES = {
     "StableDiffusionXLControlNetInpaintPipeline": "StableDiffusionXL",
 }
 PLAIN, INPAINTING = 4, 9  # channels that the UNet reads: latents; latents, mask, and what is not to be painted
+# What CUDA, cuBLAS and cuDNN say where they find no memory; they take theirs beside torch's, which has its own error.
+FULL = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
+        "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED")  # fmt: skip
+NOT_BEGUN = ("CUBLAS_STATUS_NOT_INITIALIZED", "CUDNN_STATUS_NOT_INITIALIZED")  # for want of memory, or another reason
+BEGINNING = 1 << 29  # bytes that such a library takes as it begins, at most
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,15 +99,18 @@ class Painter:
             begun = None if starts is None else starts[rows]
             try:
                 done += self._painted(controls[rows], texts[rows], negatives[rows], seeds[rows], begun)
-            except torch.OutOfMemoryError as error:
+                continue
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
                 if self.batch == 1:
                     raise RuntimeError(
                         f"A single picture of {self._settings.size} pixels does not fit into the GPU's memory. Choose "
                         f"a smaller {self._named}.size or model, or a half precision."
                     ) from error
-                self.batch = self.batch // 2
-                torch.cuda.empty_cache()
-                logging.warning("Out of GPU memory: from here on %d pictures at a time.", self.batch)
+            self.batch = self.batch // 2
+            torch.cuda.empty_cache()  # here, where the error holds the tensors no more: cuBLAS takes what is free
+            logging.warning("Out of GPU memory: from here on %d pictures at a time.", self.batch)
         return done
 
     def _painted(
@@ -259,7 +267,8 @@ def ready(pipeline, config: DiffusionConfig, inpaint: InpaintConfig | None) -> P
     if config.more_controls:  # warns for each batch that its pictures share their conditions, which they do not
         logging.getLogger("diffusers.pipelines.controlnet").setLevel(logging.ERROR)
     pipeline.vae.enable_slicing()  # decodes one picture at a time: most of the memory at a small cost
-    if device == "cuda":  # attention is torch's own fused kernel, diffusers' default; convolutions like this layout
+    # attention stays torch's scaled_dot_product_attention, diffusers' default: on CPU and GPU its fastest fused kernel
+    if device == "cuda":  # whose convolutions like this layout
         for network in (pipeline.unet, pipeline.controlnet):
             network.to(memory_format=torch.channels_last)
     about = {
@@ -273,12 +282,23 @@ def ready(pipeline, config: DiffusionConfig, inpaint: InpaintConfig | None) -> P
     }
     try:
         pipeline.to(device)
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not _out_of_memory(error):
+            raise
         raise RuntimeError(
             f"{about['model']} and its ControlNets do not fit into what is free of the GPU's memory. Free more of it "
             "(nvidia-smi shows who has it), or choose a smaller model or a half precision."
         ) from error
     return Painter(pipeline, config, inpaint or config, about)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch, or a library below it, found too little of the GPU's memory."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in FULL):
+        return True
+    return any(words in str(error) for words in NOT_BEGUN) and torch.cuda.mem_get_info()[0] < BEGINNING
 
 
 @contextlib.contextmanager

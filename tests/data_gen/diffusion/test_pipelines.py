@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import sys
+import weakref
 
 import diffusers
 import numpy as np
@@ -158,11 +159,25 @@ def test_a_folder_that_is_not_whole(folders, tmp_path, file, harm, error, said):
         pipelines.load(settings((str(tmp_path / "copy"), controlnet)))
 
 
+# As torch passes them on; an AcceleratorError is no OutOfMemoryError.
+TOO_LITTLE = {
+    "torch": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+    "CUDA": torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be ...", 2),
+    "cuBLAS": RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    "cuDNN 8": RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    "cuDNN 9": RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+}
+NOT_BEGUN = (
+    RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"),
+)
+
+
 def test_models_for_which_the_gpu_has_no_room(folders, monkeypatch):
-    """The pipeline is the real one; only the memory is."""
+    """The pipeline is the real one; only the memory is not."""
 
     def full(pipeline, device):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise TOO_LITTLE["CUDA"]
 
     monkeypatch.setattr(diffusers.DiffusionPipeline, "to", full)
     with pytest.raises(RuntimeError, match=r"sd and its ControlNets do not fit .*nvidia-smi"):
@@ -189,8 +204,9 @@ def test_a_safety_checker_that_blanks_is_a_fault(folders, tmp_path):
     assert painting == pipelines.Painting(None, "safety checker")
 
 
-def test_too_little_memory_halves_the_batch_and_says_so_once(folders, caplog):
-    """The pipeline is the real one; only the memory is."""
+@pytest.mark.parametrize("error", TOO_LITTLE.values(), ids=TOO_LITTLE)
+def test_too_little_memory_halves_the_batch_and_says_so_once(folders, caplog, error):
+    """The pipeline is the real one; only the memory is not."""
     config = settings(folders["sd"], batch=3)
     expected = pictures(pipelines.load(dataclasses.replace(config, batch=1)))
     painter = pipelines.load(config)
@@ -199,7 +215,7 @@ def test_too_little_memory_halves_the_batch_and_says_so_once(folders, caplog):
     def tight(texts, **arguments):
         sizes.append(len(texts))
         if len(texts) > 1:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise error
         return inside(texts, **arguments)
 
     painter.pipeline = tight
@@ -210,12 +226,65 @@ def test_too_little_memory_halves_the_batch_and_says_so_once(folders, caplog):
     for a, b in zip(got, expected, strict=True):
         np.testing.assert_array_equal(a, b)
 
-    def never(texts, **arguments):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    painter.pipeline = never
+    painter.pipeline = refusing(error)
     with pytest.raises(RuntimeError, match=r"A single picture of 64 pixels does not fit .* diffusion\.size"):
         pictures(painter)
+
+
+def refusing(error):
+    def pipeline(texts, **arguments):
+        raise error
+
+    return pipeline
+
+
+@pytest.mark.parametrize("error", NOT_BEGUN, ids=["cuBLAS", "cuDNN"])
+def test_a_library_that_cannot_begin_wants_memory_where_there_is_none(folders, monkeypatch, error):
+    """Else its driver is amiss, or an earlier kernel: fewer pictures would not help."""
+    painter = pipelines.load(settings(folders["sd"], batch=2))
+    painter.pipeline = refusing(error)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (20 << 20, 24 << 30))
+    with pytest.raises(RuntimeError, match="A single picture"):
+        pictures(painter)
+    painter.batch = 2
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (20 << 30, 24 << 30))
+    with pytest.raises(RuntimeError, match="NOT_INITIALIZED"):
+        pictures(painter)
+    assert painter.batch == 2
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA error: an illegal memory access was encountered",
+        "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+        "The size of tensor a (64) must match",
+    ],
+)
+def test_no_other_error_is_taken_for_too_little_memory(folders, said):
+    painter = pipelines.load(settings(folders["sd"], batch=2))
+    painter.pipeline = refusing(RuntimeError(said))
+    with pytest.raises(RuntimeError) as raised:
+        pictures(painter)
+    assert str(raised.value) == said and painter.batch == 2
+
+
+def test_what_did_not_fit_is_let_go_before_memory_is_given_back(folders, monkeypatch):
+    """Torch gives back what no tensor holds, and those of the pipeline live as long as its error does."""
+    painter, held, seen = pipelines.load(settings(folders["sd"], batch=2)), [], []
+    inside = painter.pipeline
+
+    def tight(texts, **arguments):
+        latents = torch.zeros(3)
+        held.append(weakref.ref(latents))
+        if len(texts) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return inside(texts, **arguments)
+
+    painter.pipeline = tight
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: seen.append(held[0]()))
+    pictures(painter)
+    assert seen == [None]
 
 
 def test_without_the_extra(folders, monkeypatch):
