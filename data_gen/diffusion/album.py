@@ -19,7 +19,6 @@ import numpy as np
 from data_gen import array_file
 from data_gen.diffusion import cache, prompts
 from data_gen.diffusion.config import DiffusionConfig
-from data_gen.record import GENERATOR_VERSION
 from data_gen.scene import Identity, Scene
 
 BACKDROP_VERSION = 1  # raise it whenever the same settings would give another painting or another file
@@ -94,10 +93,13 @@ def shaping(
         "prompt": prompt.text,
         "negative_prompt": prompt.negative,
         "settings": settings,
-        "generator_version": GENERATOR_VERSION,
-        "portrait_version": cache.PORTRAIT_VERSION,  # whose texture the face wears
-        "backdrop_version": BACKDROP_VERSION,
+        **versions(),
     }
+
+
+def versions() -> dict[str, Any]:
+    """Those of the code, as they stand in what shapes an album; the portrait's, for the face wears it."""
+    return {**cache.versions(), "backdrop_version": BACKDROP_VERSION}
 
 
 def folder() -> Path:
@@ -120,11 +122,13 @@ def read(file: Path) -> Album:
 
     Raises:
       array_file.Damaged: if it is no whole album, or lies under another one's name.
+      cache.OtherVersion: if another version of the code painted it.
       OSError: if it cannot be opened.
     """
     arrays = array_file.read(file)
     try:
         told = json.loads(arrays["record"].tobytes())
+        cache.check_version(told["shaping"], versions())
         frames = {
             scene: Backdrop(arrays[scene].tobytes() if scene in arrays else None, each["seed"], tuple(each["faults"]))
             for scene, each in told["frames"].items()
@@ -143,6 +147,7 @@ def keep(name: str, content: bytes) -> None:
 
     Raises:
       array_file.Damaged: if it is no whole album.
+      cache.OtherVersion: if another version of the code painted it.
     """
     here = folder() / name
     if here.exists() and here.read_bytes() == content:

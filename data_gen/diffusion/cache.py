@@ -43,6 +43,10 @@ class OfAHead(Protocol):
 T = TypeVar("T", bound=OfAHead)
 
 
+class OtherVersion(Exception):
+    """A file that another version of this code wrote; nothing uses it."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Entry:
     """One portrait, or the word that there is none.
@@ -79,9 +83,24 @@ def record(person: Identity, face_model: str, prompt: Prompt, config: DiffusionC
         "prompt": prompt.text,
         "negative_prompt": prompt.negative,
         "settings": shaping,
-        "generator_version": GENERATOR_VERSION,
-        "portrait_version": PORTRAIT_VERSION,
+        **versions(),
     }
+
+
+def versions() -> dict[str, Any]:
+    """Those of the code, as they stand in what shapes a portrait."""
+    return {"generator_version": GENERATOR_VERSION, "portrait_version": PORTRAIT_VERSION}
+
+
+def check_version(shaping: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuses what was not shaped by the versions `now`.
+
+    Raises:
+      OtherVersion: naming those that differ.
+    """
+    differ = [f"{name} {shaping.get(name)}, now {value}" for name, value in now.items() if shaping.get(name) != value]
+    if differ:
+        raise OtherVersion("; ".join(differ))
 
 
 def key(shaping: Mapping[str, Any]) -> str:
@@ -122,7 +141,7 @@ def load(shaping: Mapping[str, Any], marks: np.ndarray) -> Entry | None:
 def usable(file: Path, read: Callable[[Path], T], marks: np.ndarray) -> T | None:
     """What `read` makes of a file, if it is of the head whose landmarks are `marks` (68, 3) mm; None if there is none.
 
-    One that is damaged or of another head counts as none, and a warning says so.
+    One that is damaged, of another version or of another head counts as none, and a warning says so.
     """
     try:
         found = read(file)
@@ -130,6 +149,9 @@ def usable(file: Path, read: Callable[[Path], T], marks: np.ndarray) -> T | None
         return None
     except array_file.Damaged as error:
         logging.warning("%s is damaged (%s) and is painted again.", file, error)
+        return None
+    except OtherVersion as error:
+        logging.warning("%s is of another version (%s) and is painted again.", file, error)
         return None
     if np.abs(found.marks - marks).max() > SAME_MM:
         logging.warning("%s is of another head than this generator's, and is painted again.", file)
@@ -142,20 +164,22 @@ def read(file: Path) -> Entry:
 
     Raises:
       array_file.Damaged: if it is no whole portrait, or lies under another portrait's name.
+      OtherVersion: if another version of the code painted it.
       OSError: if it cannot be opened.
     """
     arrays = array_file.read(file)
     try:
         told = json.loads(arrays["record"].tobytes())
         shaping = told.pop("shaping")
+        check_version(shaping, versions())
         portrait = _array(arrays["portrait"]) if "portrait" in arrays else None
         sides = tuple(
             (_array(arrays[f"side{i}"]), _sitting(arrays, yaw, f"side{i}_")) for i, yaw in enumerate(told.pop("yaws"))
         )
-        if missing := ({*TOLD} - told.keys()) | ({*SHAPING} - shaping.keys()):  # as in files of other versions
-            raise ValueError(f"it does not say {', '.join(sorted(missing))}, as those of other versions")
+        if missing := ({*TOLD} - told.keys()) | ({*SHAPING} - shaping.keys()):
+            raise ValueError(f"it does not say {', '.join(sorted(missing))}")
         entry = Entry(portrait, _sitting(arrays), arrays["marks"], told | shaping, sides)
-    except (KeyError, ValueError, TypeError, UnidentifiedImageError, OSError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, UnidentifiedImageError, OSError) as error:
         raise array_file.Damaged(f"{type(error).__name__}: {error}") from error
     if path(shaping).name != file.name:
         raise array_file.Damaged("its contents belong to another name")

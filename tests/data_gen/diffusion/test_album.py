@@ -85,6 +85,9 @@ def test_an_album_of_another_machine_is_joined_to_what_is_here(monkeypatch, tmp_
     assert album.load(shaping(), MARKS).frames == {"a": PAINTED, "b": REFUSED}
     with pytest.raises(array_file.Damaged):
         album.keep(there.name, there.read_bytes()[:-40])
+    monkeypatch.setattr(album, "BACKDROP_VERSION", 0)
+    with pytest.raises(cache.OtherVersion, match="backdrop_version 1, now 0"):
+        album.keep("00000006-another.npz", there.read_bytes())
 
 
 def test_whatever_shapes_a_backdrop_is_in_its_name():
@@ -162,7 +165,8 @@ def test_the_commands_look_after_albums_too(capsys, monkeypatch):
     cache_command.main(["prune"])
     assert "1 files removed, 1 of portraits and backdrops kept" in capsys.readouterr().out and not path.exists()
     monkeypatch.setattr(album, "BACKDROP_VERSION", 0)
-    cache_command.main(["list"])
-    assert "(another version)" in capsys.readouterr().out
+    for command in ("list", "verify"):
+        cache_command.main([command])
+        assert "of another version (backdrop_version 1, now 0)" in capsys.readouterr().out
     cache_command.main(["prune"])
     assert not list(album.files())

@@ -131,7 +131,7 @@ def test_list_verify_and_prune(folder, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("field", [*cache.TOLD, *cache.SHAPING[1:]])
-def test_a_file_whose_version_said_less_is_told_apart(folder, capsys, field):
+def test_a_file_that_says_less_is_told_apart(folder, capsys, field):
     """One such file does not keep `list` from the others, and `prune` removes it."""
     told = {name: value for name, value in entry().record.items() if name != field}
     shaped = {name: value for name, value in shaping().items() if name != field}
@@ -139,11 +139,58 @@ def test_a_file_whose_version_said_less_is_told_apart(folder, capsys, field):
     cache.save(shaping(index=8), entry())
     cache_command.main(["list"])
     said = capsys.readouterr().out
-    assert "as those of other versions" in said and "1 painted, 0 procedural" in said
-    with pytest.raises(ValueError, match="00000007-.*is damaged"):
+    assert "1 painted, 0 procedural" in said
+    if field in cache.versions():
+        assert f"of another version ({field} None, now" in said
         cache_command.main(["verify"])
+    else:
+        assert f"damaged (ValueError: it does not say {field})" in said
+        with pytest.raises(ValueError, match="00000007-.*is damaged"):
+            cache_command.main(["verify"])
     cache_command.main(["prune"])
     assert [path.name for path in folder.iterdir()] == [cache.path(shaping(index=8)).name]
+
+
+def test_files_of_another_version_are_said_to_be(folder, capsys, monkeypatch):
+    """By every command, whether they say as much as those of today or not: they are neither damaged nor of use."""
+    with monkeypatch.context() as before:
+        before.setattr(cache, "PORTRAIT_VERSION", 2)
+        cache.save(shaping(), entry(tries=2))
+        before.setattr(cache, "GENERATOR_VERSION", "1.0.0")
+        told = {"painted": True, "seed": 3}  # the file of a version that said less, and under other names
+        cache.save({"identity": {"id": 8}, "generator_version": "1.0.0"}, dataclasses.replace(entry(), record=told))
+    cache.save(shaping(index=9), entry())
+    old = f"of another version (portrait_version 2, now {cache.PORTRAIT_VERSION})"
+    older = f"(generator_version 1.0.0, now {cache.GENERATOR_VERSION}; portrait_version None, now"
+
+    cache_command.main(["verify"])
+    first, second, total = capsys.readouterr().out.splitlines()
+    assert f"{cache.folder()}/00000007-" in first and f" is {old}: nothing uses it" in first
+    assert "/00000008-" in second and older in second
+    assert "1 files of portraits and backdrops, all whole; 2 of another version, which `painjax cache prune`" in total
+    cache_command.main(["list"])
+    first, second, third, total = capsys.readouterr().out.splitlines()
+    assert old in first and older in second and "painted at try 1" in third
+    assert "1 painted, 0 procedural; pictures refused: none" in total  # what was refused then says nothing of now
+
+    (folder / "00000010-abc.npz").write_bytes(b"PK")  # a damaged one beside them
+    with pytest.raises(ValueError) as raised:
+        cache_command.main(["verify"])
+    assert "00000010-abc.npz is damaged" in str(raised.value) and "00000007" not in str(raised.value)
+    cache_command.main(["prune"])
+    assert "3 files removed, 1 of portraits and backdrops kept" in capsys.readouterr().out
+    assert [path.name for path in folder.iterdir()] == [cache.path(shaping(index=9)).name]
+
+
+def test_a_file_of_another_version_under_the_name_of_today_is_painted_again(caplog, monkeypatch):
+    """As one that was copied or renamed by hand."""
+    with monkeypatch.context() as before:
+        before.setattr(cache, "PORTRAIT_VERSION", 2)
+        cache.save(shaping(), entry())
+        old = cache.path(shaping())
+    old.rename(cache.path(shaping()))
+    assert cache.load(shaping(), MARKS) is None
+    assert "is of another version (portrait_version 2" in caplog.text and "painted again" in caplog.text
 
 
 def test_a_portrait_with_side_views_is_counted_once(capsys):
