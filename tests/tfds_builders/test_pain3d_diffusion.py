@@ -115,6 +115,37 @@ def test_a_build_with_backdrops_counts_them(tmp_path, monkeypatch):
     assert frame["backdrop"]["model"].decode() == inpaint
 
 
+@pytest.mark.parametrize(
+    ("missing", "what"), [("torch", "--shard=0/1"), ("diffusers", "--portraits"), ("huggingface_hub", "--shard=0/1")]
+)
+def test_a_machine_without_the_extra_is_told_how_to_install_it(tmp_path, missing, what):
+    """By the command itself, whose painting is in another process; the hub's library is asked for before."""
+    hidden, model, depth = (tmp_path / name for name in ("hidden", "model", "depth"))
+    for folder in (hidden, model, depth):
+        folder.mkdir()
+    (hidden / f"{missing}.py").write_text(f"raise ModuleNotFoundError('No module named {missing}', name='{missing}')")
+    (model / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    (depth / "config.json").write_text('{"_class_name": "ControlNetModel"}')
+    environment = os.environ | {"PAINJAX_CACHE": str(tmp_path / "cache"), "PYTHONPATH": f"{hidden}:{ROOT}"}
+    if missing != "huggingface_hub":  # folders need no hub
+        environment |= {"PAINJAX_DIFFUSION_MODEL": str(model), "PAINJAX_DIFFUSION_CONTROLNET": str(depth)}
+    command = [
+        sys.executable,
+        "-m",
+        "painjax",
+        "generate",
+        "--config=tiny_diffusion",
+        f"--data_dir={tmp_path / 'data'}",
+    ]
+    done = subprocess.run([*command, what], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    needs = f"The texture backend 'diffusion' needs {missing}: pip install 'painjax[diffusion]'"
+    assert last == f"painjax generate: {needs}" and "Traceback" not in done.stderr
+    left = [path for name in ("data", "cache") for path in (tmp_path / name).rglob("*")]
+    assert not [path for path in left if path.is_file()] and "Written" not in done.stdout
+
+
 def test_what_is_painted_must_have_room_before_anything_is_painted(tmp_path, monkeypatch):
     """In a build, in a shard, and where portraits alone are painted."""
     from tests.data_gen.diffusion import tiny_models
