@@ -59,7 +59,7 @@ if not flags.FLAGS.is_parsed():
 _JOBS = {
     *("test_slurm.py", "test_local.py", "test_colab.py", "test_multiprocess.py", "test_end_to_end.py"),
     *("test_train.py", "test_train_lora.py", "test_resume.py", "test_jobs.py", "test_bench.py", "test_torch_child.py"),
-    *("test_beam.py", "test_beam_workers.py", "test_bucket.py"),
+    *("test_beam.py", "test_beam_spark.py", "test_beam_workers.py", "test_bucket.py"),
 }
 
 
