@@ -54,10 +54,24 @@ def copy(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Context: an OSError names `path` where the system does not, as of a disk that is full at a write."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextlib.contextmanager
 def _whole(path: Path) -> Iterator[IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{path.name.partition('-')[0]}-"
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=prefix, suffix=".npz", delete=False) as partial:
+    with (
+        named_errors(path),
+        tempfile.NamedTemporaryFile(dir=path.parent, prefix=prefix, suffix=".npz", delete=False) as partial,
+    ):
         try:
             yield partial
             partial.close()

@@ -17,7 +17,7 @@ import numpy as np
 import tqdm
 from PIL import Image
 
-from data_gen import plan, statistics
+from data_gen import array_file, plan, statistics
 from data_gen.contact_sheet import Cell, decoded, sheet, warm
 from data_gen.distractors import DISTRACTORS
 from data_gen.generate import takes
@@ -46,28 +46,27 @@ def write(variant: Variant, directory: Path, people: int = 3) -> list[Path]:
         raise ValueError(f"people is {people}; expected at least 1.")
     config = variant.generator
     shown = _varied(config.dataset_seed, people)
-    sheets: dict[str, Callable[[], Image.Image]] = {
-        "people.png": lambda: _people(config),
-        "action_units.png": lambda: _action_units(config, shown[0]),
-        "pain.png": lambda: _pain(config, shown),
-        "views.png": lambda: _views(config, shown),
-        "distractors.png": lambda: _distractors(config, shown),
+    files: dict[str, Callable[[Path], object]] = {
+        "people.png": lambda path: _people(config).save(path),
+        "action_units.png": lambda path: _action_units(config, shown[0]).save(path),
+        "pain.png": lambda path: _pain(config, shown).save(path),
+        "views.png": lambda path: _views(config, shown).save(path),
+        "distractors.png": lambda path: _distractors(config, shown).save(path),
+        "clip.webp": lambda path: _clip(config, shown[0], path),
+        "action_units.txt": lambda path: path.write_text("\n".join(_table(variant, each) for each in plan.PLANS)),
     }
     directory.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, draw in tqdm.tqdm(sheets.items(), desc="gallery", unit="sheet", file=sys.stderr):
-        written.append(_written(directory / name, draw().save))
-    written.append(_clip(config, shown[0], directory / "clip.webp"))
-    text = "\n".join(_table(variant, each) for each in plan.PLANS)
-    return [*written, _written(directory / "action_units.txt", lambda path: path.write_text(text))]
+    bar = tqdm.tqdm(files.items(), desc="gallery", unit="file", file=sys.stderr)
+    return [_written(directory / name, save) for name, save in bar]
 
 
 def _written(path: Path, save: Callable[[Path], object]) -> Path:
     """`path`, once `save` has filled it under another name."""
     partial = path.with_name(f".partial.{path.name}")
     try:
-        save(partial)
-        return partial.replace(path)
+        with array_file.named_errors(path):
+            save(partial)
+            return partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -152,7 +151,7 @@ def _distractors(config: GeneratorConfig, people: Iterable[int]) -> Image.Image:
     return sheet(rows, "no pain: the configurations `distractors`")
 
 
-def _clip(config: GeneratorConfig, person: int, path: Path) -> Path:
+def _clip(config: GeneratorConfig, person: int, path: Path) -> None:
     """The most painful clip of a person with its heatmap beside it, repeated without end."""
     clips = [
         [plan.scene(pack_seed(config.dataset_seed, person, plan.FIRST_CLIP + number, i)) for i in range(FRAMES)]
@@ -163,7 +162,7 @@ def _clip(config: GeneratorConfig, person: int, path: Path) -> Path:
     heats = _pictures(config, scenes, lambda s: "pain heatmap", heat=True)
     pictures = [sheet([pair]) for pair in zip(frames, heats, strict=True)]
     animated = {"save_all": True, "append_images": pictures[1:], "duration": round(1000 / FRAMES_PER_SECOND), "loop": 0}
-    return _written(path, lambda partial: pictures[0].save(partial, quality=85, **animated))
+    pictures[0].save(path, quality=85, **animated)
 
 
 def _rest(config: GeneratorConfig, person: int) -> Scene:

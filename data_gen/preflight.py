@@ -15,6 +15,11 @@ def needed_bytes(frames: int, image_size: int) -> int:
     return COPIES * frames * int(BYTES_PER_FRAME + BYTES_PER_PIXEL * image_size**2)
 
 
+def readable(size: int) -> str:
+    """A number of bytes in GB, or in MB where that would say 0.0."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+
+
 def check_output(directory: Path, frames: int, image_size: int, present: int = 0) -> None:
     """Refuses to start a build that could not end.
 
@@ -41,6 +46,6 @@ def check_output(directory: Path, frames: int, image_size: int, present: int = 0
     if free < needed:
         raise OSError(
             f"Too little room in {existing} for {frames:,} frames of {image_size} pixels: the build takes about "
-            f"{needed / 1e9:.1f} GB more at its height, and {free / 1e9:.1f} GB are free. Make room, or name "
-            "another folder with --data_dir."
+            f"{readable(needed)} more at its height, and {readable(free)} are free. Make room, or name another folder "
+            "with --data_dir."
         )

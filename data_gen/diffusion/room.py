@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from data_gen import plan
+from data_gen import plan, preflight
 from data_gen.diffusion import album, cache, studio
 from data_gen.generator_config import GeneratorConfig
 from data_gen.scene import identity
@@ -42,11 +42,11 @@ def check(config: GeneratorConfig, people: Sequence[int], beside: Path | None = 
     same = beside is not None and _existing(beside).stat().st_dev == folder.stat().st_dev
     needed, free = painted + same * beside_bytes, shutil.disk_usage(folder).free
     if painted and free < needed:
-        both = f", {needed / 1e9:.1f} GB with the data set on the same disk" if same else ""
+        both = f", {preflight.readable(needed)} with the data set on the same disk" if same else ""
         raise OSError(
             f"Too little room in {cache.folder().parent} for the portraits and backdrops of {len(people):,} people: "
-            f"they take about {painted / 1e9:.1f} GB{both}, and {free / 1e9:.1f} GB are free. Make room, or set "
-            "PAINJAX_CACHE to a folder elsewhere."
+            f"they take about {preflight.readable(painted)}{both}, and {preflight.readable(free)} are free. Make room, "
+            "or set PAINJAX_CACHE to a folder elsewhere."
         )
 
 

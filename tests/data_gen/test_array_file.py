@@ -1,5 +1,7 @@
 """Stored arrays: one kind of error for any damage, and never half a file."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,13 @@ def test_an_interrupted_writer_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         array_file.write(path, ARRAYS)
     assert [p.name for p in path.parent.iterdir()] == [path.name] and path.read_bytes() == before
+
+
+def test_a_full_disk_is_told_with_the_file_that_it_has_no_room_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(np, "savez", lambda *_, **__: Path("/dev/full").write_bytes(b"half"))
+    with pytest.raises(OSError, match="No space left") as full:
+        array_file.write(tmp_path / "a.npz", ARRAYS)
+    assert full.value.filename == str(tmp_path / "a.npz") and not list(tmp_path.iterdir())
 
 
 def test_a_copy_is_the_file_and_what_is_the_same_is_left_alone(tmp_path):

@@ -1,5 +1,8 @@
 """The gallery as the command writes it, at a size that takes seconds."""
 
+import types
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -103,6 +106,13 @@ def test_an_unknown_configuration_names_the_known_ones(capsys):
 def test_a_gallery_of_nothing_is_refused(tmp_path, capsys, flag, message):
     assert __main__.main(["gallery", "--config=tiny", f"--output={tmp_path}", flag]) == 2
     assert message in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_told_with_the_sheet_that_it_has_no_room_for(tmp_path, capsys, monkeypatch):
+    full = types.SimpleNamespace(save=lambda _: Path("/dev/full").write_bytes(b"half"))
+    monkeypatch.setattr(gallery, "_people", lambda _: full)
+    assert __main__.main(["gallery", "--config=tiny", f"--output={tmp_path}", "--size=32", "--people=1"]) == 2
+    assert f"{tmp_path / 'people.png'}: No space left" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_a_flag_before_the_command_is_refused(capsys):

@@ -22,6 +22,9 @@ def test_too_little_room_names_estimate_and_free_space(tmp_path, monkeypatch):
         preflight.check_output(tmp_path, frames=82_500, image_size=512)
     assert str(tmp_path) in str(refused.value)
     preflight.check_output(tmp_path, frames=2_000, image_size=224)
+    with pytest.raises(OSError, match=r"about 21\.3 MB more at its height, and 1\.5 MB are free"):
+        monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: Usage(0, 0, 1_500_000))
+        preflight.check_output(tmp_path, frames=1_000, image_size=64)
 
 
 def test_what_an_earlier_build_left_needs_no_room_again(tmp_path, monkeypatch):

@@ -221,7 +221,7 @@ def test_more_shards_than_people_are_refused(tmp_path, capsys):
 def test_a_shard_without_room_is_refused_before_it_starts(tmp_path, monkeypatch):
     usage = preflight.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: usage._replace(free=10**5))
-    with pytest.raises(OSError, match="99 frames of 64 pixels.*0.0 GB are free"):
+    with pytest.raises(OSError, match=r"99 frames of 64 pixels.* 2\.1 MB more .* 0\.1 MB are free"):
         shards.write(tiny(tmp_path), Shard(0, 2))
     assert not list(tmp_path.rglob("*.json"))
 
