@@ -7,12 +7,15 @@ python -m configs.sweep --config=configs/student_supervised.py --workdir=runs/sw
 ... --index=4                                                               # prints the fifth, for a job array
 ... -- --config.steps=1000                                                  # what stands after -- is given to all
 
-Every combination's configuration is made and checked before anything is printed. Working directories are named by the
-settings, so that the same grid, or a larger one, goes on with what is there.
+Every combination's configuration is made and checked before anything is printed; settings that no machine could train
+are refused. A teacher, pretrained weights or a data set that are not here, or do not fit, are a warning: the commands
+may be for another machine. Working directories are named by the settings, so that the same grid, or a larger one, goes
+on with what is there.
 """
 
 import argparse
 import csv
+import functools
 import hashlib
 import itertools
 import re
@@ -21,9 +24,14 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
+from ml_collections import ConfigDict
+
+from painjax import pretrained
 from painjax.config import flat, load_config
 from painjax.errors import UserError
+from painjax.launch.check_host import check_host
 from painjax.settings import check_settings
+from painjax.teacher import find_teacher
 
 _MISTAKE = 2
 _LONGEST = 40  # characters of a value in the name of a folder
@@ -36,20 +44,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     at = arguments.index("--") if "--" in arguments else len(arguments)
     options = _parser().parse_args(arguments[:at])
     try:
-        lines = commands(options.config, options.workdir, options.grid, arguments[at + 1 :], options.start)
-        if options.index is not None and not 0 <= options.index < len(lines):
-            raise UserError(f"--index is {options.index}; this grid has {len(lines)} commands, 0 to {len(lines) - 1}.")
+        made = commands(options.config, options.workdir, options.grid, arguments[at + 1 :], options.start)
+        if options.index is not None:
+            if not 0 <= options.index < len(made):
+                raise UserError(
+                    f"--index is {options.index}; this grid has {len(made)} commands, 0 to {len(made) - 1}."
+                )
+            made = dict([list(made.items())[options.index]])
     except UserError as error:
         sys.stderr.write(f"sweep: {error}\n")
         return _MISTAKE
-    sys.stdout.writelines(f"{line}\n" for line in (lines if options.index is None else [lines[options.index]]))
+    sys.stdout.writelines(f"{line}\n" for line in made)
+    for why, times in Counter(map(_missing_here, made.values())).items():
+        if why is not None:
+            sys.stderr.write(f"sweep: warning: as things are here, {times} of {len(made)} would not start. {why}\n")
     return 0
 
 
 def commands(
     config: str, workdir: str, grid: Sequence[str], for_all: Sequence[str] = (), start: str = "painjax train"
-) -> list[str]:
-    """One shell command for each combination of the grid, the last setting changing fastest.
+) -> dict[str, ConfigDict]:
+    """One shell command for each combination of the grid, the last setting changing fastest, with its experiment.
 
     Args:
       config: experiment, as `painjax train` takes it.
@@ -59,28 +74,55 @@ def commands(
       start: what starts a training.
 
     Raises:
-      UserError: if a setting or a value does not exist, or two commands would be the same.
+      UserError: if a setting or a value does not exist, no training can run with them, or two commands would be the
+        same.
     """
     axes = [_axis(text) for text in grid]
     twice = [name for name, times in Counter([*(name for name, _ in axes), *map(_name, for_all)]).items() if times > 1]
     if twice:
         raise UserError(f"{', '.join(twice)} is given twice; give each setting once, all its values with it.")
     shown = _short_names([name for name, _ in axes])
-    made: dict[str, str] = {}
-    lines = []
+    folders: dict[str, str] = {}
+    made = {}
     for values in itertools.product(*(values for _, values in axes)):
         settings = [f"--config.{name}={value}" for (name, _), value in zip(axes, values, strict=True)]
         folder = "_".join(f"{name}={_slug(value)}" for name, value in zip(shown, values, strict=True))
         overrides = [argument for argument in for_all if argument not in _FOR_ALL]
         experiment = load_config(config, [*settings, *overrides])
-        if None not in experiment.model.values():  # else pretrained weights have to say first
-            check_settings(experiment)
-        same = made.setdefault(str(sorted(flat(experiment).items())), folder)
+        _check(experiment)
+        same = folders.setdefault(str(sorted(flat(experiment).items())), folder)
         if same != folder:
             raise UserError(f"{same} and {folder} are the same experiment; leave one of the values out.")
         arguments = [f"--config={config}", f"--workdir={workdir}/{folder}", *settings, *for_all]
-        lines.append(f"{start} {shlex.join(arguments)}")
-    return lines
+        made[f"{start} {shlex.join(arguments)}"] = experiment
+    return made
+
+
+def _check(experiment: ConfigDict) -> None:
+    """Refuses what no machine could train, whatever lies in its folders."""
+    if not experiment.pretrained:
+        pretrained.complete(experiment, None)
+    if None not in experiment.model.values():  # else pretrained weights have to say first
+        check_settings(experiment)
+    if "teacher" in experiment and not (experiment.teacher or experiment.teacher_outputs):
+        find_teacher(experiment)
+
+
+def _missing_here(experiment: ConfigDict) -> str | None:
+    """Why the training would not start on this machine, None if nothing is seen."""
+    try:
+        check_host(experiment)
+        complete = pretrained.complete(experiment, _weights(experiment.pretrained) if experiment.pretrained else None)
+        check_settings(complete)
+        find_teacher(complete)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+@functools.lru_cache(maxsize=1)
+def _weights(folder: str) -> pretrained.Pretrained:
+    return pretrained.read(folder)
 
 
 def _parser() -> argparse.ArgumentParser:

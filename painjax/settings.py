@@ -42,6 +42,10 @@ def check_settings(config: ConfigDict) -> None:
     ):
         if config[name] < 1:
             wrong.append(f"config.{name} is {config[name]}; expected at least 1")
+    if config.accumulate > 1 and config.batch_size % config.accumulate:
+        wrong.append(
+            f"config.accumulate is {config.accumulate}; expected what divides config.batch_size, {config.batch_size}"
+        )
     for name, least in (("start", 0), ("steps", 1)):
         if config.profile[name] < least:
             wrong.append(f"config.profile.{name} is {config.profile[name]}; expected at least {least}")

@@ -54,11 +54,12 @@ def test_values_that_no_folder_can_be_named_by():
 
 def test_settings_that_end_alike_are_named_in_full():
     lines = sweep.commands(CONFIG, "runs/s", ["data.augment.noise=0.0,0.1", "model.dropout=0.1", "model.width=192"])
-    assert "--workdir=runs/s/noise=0.0_dropout=0.1_width=192 " in lines[0]
-    (line,) = sweep.commands("configs/student.py", "runs/s", ["loss.heatmap=0.5", "loss.pspi=2.0", "model.remat=full"])
+    assert "--workdir=runs/s/noise=0.0_dropout=0.1_width=192 " in next(iter(lines))
+    grid, learns_from = ["loss.heatmap=0.5", "loss.pspi=2.0", "model.remat=full"], ["--config.teacher=runs/teacher"]
+    (line,) = sweep.commands("configs/student.py", "runs/s", grid, learns_from)
     assert "/heatmap=0.5_pspi=2.0_remat=full " in line
-    config = "configs/student_lora.py"
-    (line,) = sweep.commands(config, "runs/s", ["optim.groups.heads.rate=1.0", "optim.groups.adapters.rate=0.1"])
+    grid, learns_from = ["optim.groups.heads.rate=1.0", "optim.groups.adapters.rate=0.1"], ["--config.pretrained=w"]
+    (line,) = sweep.commands("configs/student_lora.py", "runs/s", grid, ["--config.teacher=runs/teacher", *learns_from])
     assert "/optim.groups.heads.rate=1.0_optim.groups.adapters.rate=0.1 " in line
 
 
@@ -73,6 +74,7 @@ def test_settings_that_end_alike_are_named_in_full():
         (["steps=100"], "steps is given twice"),
         (["model.neutral=shred"], "'shred'; expected one of none"),
         (["optim.warmup_steps=30,60"], "expected less than config.steps, 50"),
+        (["accumulate=2,3"], "expected what divides config.batch_size, 64"),
         (["seed"], "expected a setting and its values"),
         (["seed=1,"], "expected a setting and its values"),
     ],
@@ -80,6 +82,44 @@ def test_settings_that_end_alike_are_named_in_full():
 def test_what_cannot_be_trained_is_refused(grid, why):
     with pytest.raises(UserError, match=why):
         sweep.commands(CONFIG, "runs/s", grid, ["--config.steps=50"])
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ("configs/student.py", "config.teacher is empty, and this experiment learns from a teacher"),
+        ("configs/student_lora.py", "to the pretrained weights, and config.pretrained is empty"),
+    ],
+)
+def test_what_no_machine_could_start_is_refused(config, why):
+    with pytest.raises(UserError, match=why):
+        sweep.commands(config, "runs/s", ["seed=0,1"])
+
+
+def test_what_this_machine_has_not_is_a_warning(synthetic_dataset, tmp_path, capsys):
+    """The commands may be for a cluster; a typo would be seen all the same."""
+    fits, too_small = tmp_path / "fits", tmp_path / "too_small"
+    for folder, size in ((fits, 112), (too_small, 64)):
+        (folder / "checkpoints" / "1").mkdir(parents=True)
+        config = load_config("configs/teacher.py", [f"--config.model.image_size={size}"])
+        (folder / "config.json").write_text(config.to_json())
+    arguments = ["--config=configs/student.py", "--workdir=runs/s", "--", f"--config.data.data_dir={synthetic_dataset}"]
+
+    def warnings(*grid, index=()):
+        assert sweep.main([*arguments[:2], *(f"--grid={axis}" for axis in grid), *index, *arguments[2:]]) == 0
+        out, err = capsys.readouterr()
+        return len(out.splitlines()), err.splitlines()
+
+    grid = [f"teacher={fits},{tmp_path / 'absent'},{too_small}", "seed=0,1"]
+    printed, (absent, misfit) = warnings(*grid)
+    assert printed == 6
+    assert "2 of 6 would not start" in absent and f"no trained model in {tmp_path / 'absent'}" in absent
+    assert "2 of 6 would not start" in misfit and "model.image_size is 64, the student's 112" in misfit
+    assert warnings(*grid, index=["--index=0"]) == (1, [])
+    (of_data,) = warnings(f"teacher={fits}", "data.train_split=train,trian")[1]
+    assert "1 of 2 would not start" in of_data and "no split 'trian'" in of_data
+    (of_weights,) = warnings(f"teacher={fits}", f"pretrained={tmp_path / 'absent'}")[1]
+    assert "1 of 1 would not start" in of_weights and "where there is no model folder" in of_weights
 
 
 @pytest.mark.parametrize("argument", ["--workdir=elsewhere", "--config=configs/teacher.py", "--config.seed", "seed=1"])
