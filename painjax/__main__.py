@@ -36,6 +36,7 @@ _HEARTBEAT_S = 30  # without a word from a process for so long, JAX takes it for
 _OF_A_LOST_PROCESS = re.compile(
     r"gloo|nccl|socket closed|connection (closed|reset)|unavailable|heartbeat", re.IGNORECASE
 )
+_SHOW_UNRAISABLE = sys.unraisablehook
 
 
 def start() -> int:
@@ -372,7 +373,8 @@ def _mistake(error: UserError | OSError) -> str:
 
 def _log_our_own_lines() -> None:
     """Lines that this package logs go to stderr; of its libraries, errors only: they warn about each other. Orbax logs
-    its errors, with tracebacks of its threads, beside raising them, and so does asyncio for those that it leaves."""
+    its errors, with tracebacks of its threads, beside raising them, and so does asyncio for those that it leaves; the
+    threads of TensorStore, below Orbax, tell the closed event loop of a save that has failed, hundreds of lines."""
     package = str(Path(painjax.__file__).parent)
     flags.FLAGS(["painjax"])  # else absl says at every line that flags are not parsed
     logging.use_absl_handler()
@@ -383,7 +385,12 @@ def _log_our_own_lines() -> None:
         of_orbax = "orbax" in library.parts or (record.name == "asyncio" and "orbax" in record.getMessage())
         return library.is_relative_to(package) or (record.levelno >= 40 and not of_orbax)
 
+    def _show_unraisable(unraisable):
+        if str(unraisable.exc_value) != "Event loop is closed":
+            _SHOW_UNRAISABLE(unraisable)
+
     logging.get_absl_handler().addFilter(_is_worth_showing)
+    sys.unraisablehook = _show_unraisable
 
 
 if __name__ == "__main__":

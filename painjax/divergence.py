@@ -62,9 +62,8 @@ class FiniteGuard:
         shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         raise UserError(
             f"Training diverged: step {step} is the first that is not finite ({shown}). {_suspects(rows)} Its batch is "
-            f"saved in {path}. Nothing of this step is in a checkpoint; {self._workdir} keeps its last good one. If "
-            "the data are sound, lower config.optim.learning_rate or lengthen config.optim.warmup_steps, in a new "
-            "--workdir."
+            f"saved in {path}; no checkpoint of {self._workdir} has this step. If the data are sound, lower "
+            "config.optim.learning_rate or lengthen config.optim.warmup_steps, in a new --workdir."
         )
 
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import textwrap
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ from painjax.errors import Stopped, UserError
 from painjax.state import TrainState
 
 _LEFT_BEHIND = 10.0  # seconds for each thread of a save that has failed
+_LOOKS, _BETWEEN_LOOKS = 10, 0.2  # seconds
 _DAMAGED = "damaged_checkpoint_"  # what is set aside, before its step
 
 
@@ -195,9 +197,17 @@ class Checkpoints:
         )
 
     def _remove_unfinished(self) -> None:
-        if jax.process_index() == 0:
-            for folder in orbax_files.unfinished(self._workdir):
+        """What a broken-off save has left. Below Orbax, TensorStore's threads go on for a moment, which nobody can wait
+        for, and make their folders again: removed until none comes back."""
+        if jax.process_index() != 0:
+            return
+        for _ in range(_LOOKS):
+            folders = orbax_files.unfinished(self._workdir)
+            if not folders:
+                return
+            for folder in folders:
                 shutil.rmtree(folder, ignore_errors=True)
+            time.sleep(_BETWEEN_LOOKS)
 
     def _set_aside(self, step: int, damage: Exception | None) -> None:
         checkpoint, place = self._path(step), self._workdir / f"{_DAMAGED}{step}"
