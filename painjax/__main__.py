@@ -13,14 +13,10 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-from absl import flags, logging
-
-import painjax
 from painjax import arguments as command_line
-from painjax import console, generator, large_pages
+from painjax import console, generator, large_pages, own_lines
 from painjax.errors import Stopped, UserError
 
 DONE, SOME_FAILED, USER_MISTAKE = 0, 1, 2
@@ -36,7 +32,6 @@ _HEARTBEAT_S = 30  # without a word from a process for so long, JAX takes it for
 _OF_A_LOST_PROCESS = re.compile(
     r"gloo|nccl|socket closed|connection (closed|reset)|unavailable|heartbeat", re.IGNORECASE
 )
-_SHOW_UNRAISABLE = sys.unraisablehook
 
 
 def start() -> int:
@@ -80,7 +75,7 @@ def _run(arguments: list[str]) -> int:
         return _guarded(" ".join(words), debug, lambda: generator.run(words, rest) or DONE)
     options, overrides = _read(arguments)
     if not options.debug:
-        _log_our_own_lines()
+        own_lines.show()
     return _guarded(options.name, options.debug, lambda: COMMANDS[options.name](options, overrides))
 
 
@@ -369,28 +364,6 @@ def _mistake(error: UserError | OSError) -> str:
         f"{error.filename or 'A file'}: {error.strerror}. Check that this path is right, that you may read and write "
         "it, and that its disk is not full; --debug shows where it was needed."
     )
-
-
-def _log_our_own_lines() -> None:
-    """Lines that this package logs go to stderr; of its libraries, errors only: they warn about each other. Orbax logs
-    its errors, with tracebacks of its threads, beside raising them, and so does asyncio for those that it leaves; the
-    threads of TensorStore, below Orbax, tell the closed event loop of a save that has failed, hundreds of lines."""
-    package = str(Path(painjax.__file__).parent)
-    flags.FLAGS(["painjax"])  # else absl says at every line that flags are not parsed
-    logging.use_absl_handler()
-    logging.set_verbosity(logging.INFO)
-
-    def _is_worth_showing(record):
-        library = Path(record.pathname)
-        of_orbax = "orbax" in library.parts or (record.name == "asyncio" and "orbax" in record.getMessage())
-        return library.is_relative_to(package) or (record.levelno >= 40 and not of_orbax)
-
-    def _show_unraisable(unraisable):
-        if str(unraisable.exc_value) != "Event loop is closed":
-            _SHOW_UNRAISABLE(unraisable)
-
-    logging.get_absl_handler().addFilter(_is_worth_showing)
-    sys.unraisablehook = _show_unraisable
 
 
 if __name__ == "__main__":

@@ -189,19 +189,6 @@ def test_a_negative_number_is_a_value_and_no_flag():
         cli._read(["train", "--config=c.py", "--workdir=w", "-x"])
 
 
-def test_what_threads_of_orbax_leave_behind_is_not_shown():
-    """asyncio tells of their errors, a traceback each, long after the sentence that says what happened."""
-    program = """
-import logging
-from painjax import __main__ as cli
-cli._log_our_own_lines()
-logging.getLogger("asyncio").error("Task exception was never retrieved: /lib/orbax/checkpoint/serialization.py")
-logging.getLogger("asyncio").error("somebody else's")
-"""
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "orbax" not in done.stderr and "somebody else's" in done.stderr
-
-
 def test_what_the_system_refuses_the_generator_is_worded_too(capsys):
     assert cli.main(["generate", "--config=tiny", "--data_dir=/proc/none", "--shard=0/2"]) == 2
     assert "/proc/none: No such file or directory. Check that this path is right" in capsys.readouterr().err
