@@ -6,7 +6,9 @@ augmentations must be off; those of colour, and dropping the neutral reference, 
 """
 
 import os
+from collections.abc import Mapping
 
+from absl import logging
 from ml_collections import ConfigDict
 
 from painjax.checkpoint import best_step, read_config, weights_sha256
@@ -15,6 +17,7 @@ from painjax.data.precomputed import Manifest, read_manifest
 from painjax.data.records import dataset_version
 from painjax.data.sources import FrameSource
 from painjax.errors import UserError
+from painjax.provenance import last_start
 
 
 def find_teacher(config: ConfigDict) -> tuple[ConfigDict | None, int | None]:
@@ -38,6 +41,20 @@ def find_teacher(config: ConfigDict) -> tuple[ConfigDict | None, int | None]:
     if wrong := misfits(teacher, config):
         raise UserError(f"The teacher in {config.teacher} does not fit: {'; '.join(wrong)}. Change one of the two.")
     return teacher, step
+
+
+def note_other_data(config: ConfigDict, data_set: Mapping[str, str]) -> None:
+    """Warns if the teacher in the step has learned from another version of `data_set`, in which other people may be
+    held out."""
+    start = last_start(config.teacher)
+    before = data_set if start is None else start["data_set"]
+    if before != data_set and before["name"] == data_set["name"]:
+        logging.warning(
+            "The teacher in %s was trained on version %s (%s) of %s, and here is version %s (%s): it may have learned "
+            "from people whom this training holds out.",
+            config.teacher, before["version"], before["fingerprint"], before["name"], data_set["version"],
+            data_set["fingerprint"],
+        )  # fmt: skip
 
 
 def misfits(teacher: ConfigDict, student: ConfigDict) -> list[str]:

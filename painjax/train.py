@@ -28,7 +28,7 @@ from painjax.same_experiment import as_json, check_same_experiment, check_same_o
 from painjax.settings import check_settings
 from painjax.sole_training import sole_training
 from painjax.state import TrainState, create_state, make_train_step, replace_params
-from painjax.teacher import find_teacher
+from painjax.teacher import find_teacher, note_other_data
 from painjax.training_log import TrainingLog
 
 
@@ -89,6 +89,7 @@ def main(config: ConfigDict, workdir: str | os.PathLike, *, accept_changes: bool
         if teacher_config is not None:
             state.frozen["teacher"] = restore_params(config.teacher, teacher_step, state.frozen["teacher"])
             logging.info("Teacher: %s at step %d.", config.teacher, teacher_step)
+            note_other_data(config, origin["data_set"])
         train_step = make_train_step(config, optimizer, shardings, mesh)
         rate, fastest = learning_rate(config), peak_images_per_s(config, mesh, teacher_config)
 

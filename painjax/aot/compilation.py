@@ -4,6 +4,7 @@ import dataclasses
 import math
 import re
 import time
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,7 +57,9 @@ def compile_step(config: ConfigDict, teacher_config: ConfigDict | None, topology
 
     memory, fits, text, why = {}, False, None, ""
     try:
-        with flags_that_libtpu_knows():
+        with flags_that_libtpu_knows(), warnings.catch_warnings():
+            # JAX may have kept an earlier compilation, which it cannot read without the devices.
+            warnings.filterwarnings("ignore", "Error reading persistent compilation cache entry")
             compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         memory, why = _memory_wanted(error, _bytes_on_a_device((state, batch), mesh)), "it does not fit"

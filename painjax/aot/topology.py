@@ -92,9 +92,12 @@ def describe(name: str) -> Topology:
     name = canonical(name)
     if importlib.util.find_spec("libtpu") is None:
         raise UserError("Compiling for TPUs needs libtpu, the TPU compiler: pip install 'painjax[tpu-aot]'.")
-    # Read when libtpu is loaded: ask no cloud server what machine this is, and do not fail because another process, a
-    # training on a real TPU or a second compilation, holds the library's lock file.
+    # Read when libtpu is loaded: ask no cloud server what machine this is, do not complain that nobody says it either,
+    # and do not fail because another process, a training on a real TPU or a second compilation, holds the library's
+    # lock file.
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+    os.environ.setdefault("TPU_HOST_BOUNDS", "1,1,1")
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     with flags_that_libtpu_knows():
         alone = {"chips_per_host_bounds": (1, 1, 1)} if name.endswith(":1x1") else {}  # else hosts have four chips

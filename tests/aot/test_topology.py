@@ -2,11 +2,16 @@
 
 import importlib.util
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from painjax.aot import topology
 from painjax.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -46,6 +51,14 @@ def test_every_slice_that_is_listed_is_one_that_libtpu_knows():
             assert len(described.devices) == topology.chips(shape)
             assert described.chip.name == f"TPU {family}"
             assert described.axes == (3 if family == "v5p" else 2)
+
+
+def test_a_machine_without_a_tpu_is_not_complained_of():
+    pytest.importorskip("libtpu", reason="the TPU compiler, painjax[tpu-aot], is not installed")
+    program = "from painjax.aot import topology; print(len(topology.describe('v5p:2x2x2').devices))"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TPU_")}
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("8\n", "")
 
 
 def test_flags_for_other_devices_are_hidden_from_libtpu_and_come_back(monkeypatch):
