@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from data_gen.plan import EXPRESSION_NAMES
 from data_gen.rig import OTHER_AUS
-from data_gen.scene import Lens, Light, Room, Scene, View
+from data_gen.scene import AGE_GROUPS, ETHNICITIES, GENDERS, KINDS, Lens, Light, Room, Scene, View
+from data_gen.sessions import RIGS, ROOMS
 from painjax.pspi import pspi
 
 PNG_LEVEL = 3  # of 9: half the time of the default 6, 12 % more bytes
@@ -25,6 +27,10 @@ PORTRAIT = {
 BACKDROP = {
     "painted": np.bool_, "neutral_painted": np.bool_, "prompt": str, "negative_prompt": str, "model": str,
     "revision": str, "steps": np.int32, "strength": np.float32, "seed": np.uint64, "tries": np.int32, "faults": str,
+}  # fmt: skip
+LABELS = {  # fields that are one of these names, stored as its place among them
+    "kind": KINDS, "expression": EXPRESSION_NAMES, "light/rig": RIGS, "room/kind": ROOMS,
+    "identity/age_group": AGE_GROUPS, "identity/gender": GENDERS, "identity/ethnicity": ETHNICITIES,
 }  # fmt: skip
 GENERATOR_VERSION = "3.0.1"  # raise it whenever the same seed would give another example
 

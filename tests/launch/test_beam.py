@@ -241,7 +241,7 @@ def test_the_portraits_are_painted_by_a_command_that_there_is(monkeypatch, tmp_p
     assert job["resources"]["limits"]["nvidia.com/gpu"] == "1"
     build = container(named("painjax-build", "Job", "build.yaml")["spec"]["template"], "painjax")
     assert variables(build) == variables(job) | {"HF_HUB_OFFLINE": "1"}  # the same commits, found without asking
-    monkeypatch.setattr(generate_command, "_paint", lambda builder, *_: painted.append(builder.builder_config.name))
+    monkeypatch.setattr(generate_command, "_paint", lambda target, *_: painted.append(target.name))
     generate_command.main([*job["args"][1:], f"--data_dir={tmp_path}"])
     assert painted == ["full_diffusion"]
 

@@ -18,7 +18,8 @@ from data_gen.generator_config import GeneratorConfig
 from data_gen.plan import scene
 from data_gen.scene import CELLS, SPLITS, identity, split_of
 from data_gen.variants import SIZES
-from tfds_builders.pain3d.pain3d_dataset_builder import Builder, Pain3dConfig, _report_balance
+from tfds_builders.pain3d.pain3d_dataset_builder import Builder, Pain3dConfig
+from tfds_builders.pain3d.preparation import report_balance
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACT = {
@@ -90,9 +91,9 @@ def test_a_build_of_nobody_is_refused(identities):
 
 
 def test_cells_that_cannot_be_equal_are_reported(caplog):
-    _report_balance(72)
+    report_balance(72)
     assert not caplog.records
-    _report_balance(100)
+    report_balance(100)
     assert "100 identities do not divide among the 36 cells" in caplog.text
     assert "28 cells have 3, 8 have 2" in caplog.text
 

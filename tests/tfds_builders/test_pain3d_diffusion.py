@@ -21,6 +21,7 @@ from data_gen.shards import Shard
 from data_gen.variants import VARIANTS
 from tfds_builders.pain3d import generate_command, merge, painting_report, shards
 from tfds_builders.pain3d.pain3d_dataset_builder import Builder, Pain3dConfig
+from tfds_builders.pain3d.target import Target
 
 ROOT = Path(__file__).resolve().parents[2]
 ON_BEAM = """
@@ -29,6 +30,7 @@ import apache_beam, tensorflow_datasets as tfds
 from data_gen.diffusion.config import DiffusionConfig
 from data_gen.variants import VARIANTS
 from tfds_builders.pain3d.pain3d_dataset_builder import Builder, Pain3dConfig
+from tfds_builders.pain3d.target import Target
 diffusion, data_dir = DiffusionConfig(**json.loads(sys.argv[1])), sys.argv[2]
 generator = dataclasses.replace(VARIANTS["tiny"].generator, texture_backend="diffusion", diffusion=diffusion)
 config = Pain3dConfig(name="tiny_random", description="random weights", identities=6, generator=generator)
@@ -44,6 +46,7 @@ import dataclasses, sys
 from data_gen.diffusion.config import DiffusionConfig
 from data_gen.variants import VARIANTS
 from tfds_builders.pain3d.pain3d_dataset_builder import Builder, Pain3dConfig
+from tfds_builders.pain3d.target import Target
 diffusion = DiffusionConfig(sys.argv[1], sys.argv[2], size=64, steps=1, tries=2)
 generator = dataclasses.replace(
     VARIANTS["tiny"].generator, dataset_seed=7, texture_backend="diffusion", diffusion=diffusion
@@ -98,7 +101,7 @@ def test_a_build_with_backdrops_counts_them(tmp_path, monkeypatch):
     assert counted(builder.data_dir) == told
 
     merging = Builder(config=config, data_dir=tmp_path / "merged")
-    shards.write(merging, Shard(0, 1))
+    shards.write(Target.of(merging), Shard(0, 1))
 
     def die(*_):
         raise KeyboardInterrupt
@@ -107,7 +110,7 @@ def test_a_build_with_backdrops_counts_them(tmp_path, monkeypatch):
         patched.setattr(merge, "os", types.SimpleNamespace(replace=die))
         with pytest.raises(KeyboardInterrupt):
             merge.merge(merging)
-    assert not Path(merging.data_dir).exists() and counted(shards.folder_of(merging)) == told
+    assert not Path(merging.data_dir).exists() and counted(Target.of(merging).shards) == told
     assert counted(merge.merge(merging)) == told
 
     frame = builder.as_data_source("train")[0]
@@ -164,10 +167,10 @@ def test_what_is_painted_must_have_room_before_anything_is_painted(tmp_path, mon
     with pytest.raises(OSError, match=said):
         builder.download_and_prepare()
     with pytest.raises(OSError, match=said):
-        shards.write(builder, Shard(0, 1))
+        shards.write(Target.of(builder), Shard(0, 1))
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(OSError, match=said):
-        generate_command._paint(builder, Shard(0, 1), None)
+        generate_command._paint(Target.of(builder), Shard(0, 1), None)
 
 
 def test_a_data_set_that_was_not_counted_is_counted_once(tmp_path, monkeypatch):
@@ -224,7 +227,7 @@ def test_a_build_records_its_portraits(tmp_path, monkeypatch):
     )
     config = Pain3dConfig(name="tiny_random", description="random weights", identities=6, generator=generator)
     builder = Builder(config=config, data_dir=tmp_path / "data")
-    said = generate_command._paint(builder, Shard(1, 2), None)
+    said = generate_command._paint(Target.of(builder), Shard(1, 2), None)
     assert said == f"The portraits of 3 people are in {tmp_path / 'cache' / 'portraits'}"
     before = {path: path.stat().st_mtime_ns for path in cache.entries()}
     assert [int(path.name.split("-")[0]) for path in before] == [1, 3, 5]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from painjax.data.sources import FrameSource
 from tfds_builders.pain3d import merge, shards
 from tfds_builders.pain3d.pain3d_dataset_builder import Builder
 from tfds_builders.pain3d.shuffled_file import ShuffledFile
+from tfds_builders.pain3d.target import Target
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ("image", "neutral_image", "heatmap", "heatmap_frontal", "mask")
@@ -37,13 +39,27 @@ def command(data_dir, *arguments):
     return [sys.executable, "-m", "painjax", "generate", "--config=tiny", f"--data_dir={data_dir}", *arguments]
 
 
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory) -> dict[str, str]:
-    """An environment in which nothing that only the `tfds` command needs can be imported."""
-    folder = tmp_path_factory.mktemp("bare")
-    for name in ("tensorflow", "apache_beam", "mlcroissant"):
+def without(folder, *packages) -> dict[str, str]:
+    """An environment in which some packages cannot be imported."""
+    for name in packages:
         (folder / f"{name}.py").write_text(f"raise ModuleNotFoundError('no {name}', name='{name}')")
     return os.environ | {"PYTHONPATH": f"{folder}:{ROOT}", "PAINJAX_WORKERS": "1"}
+
+
+ONLY_FOR_BUILDING = ("tensorflow", "apache_beam", "mlcroissant")  # which the `tfds` command needs
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory) -> dict[str, str]:
+    """An environment without TFDS, nor anything that it would bring."""
+    brought = ("tensorflow_datasets", "etils", "google", "dm_tree", "requests", "jax", "flax", "grain", "orbax")
+    return without(tmp_path_factory.mktemp("bare"), *ONLY_FOR_BUILDING, *brought)
+
+
+@pytest.fixture(scope="module")
+def merging(tmp_path_factory) -> dict[str, str]:
+    """An environment with TFDS, without TensorFlow."""
+    return without(tmp_path_factory.mktemp("merging"), *ONLY_FOR_BUILDING)
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +92,8 @@ def rewrite(path, change):
     path.write_text(json.dumps(told))
 
 
-def test_shards_hold_the_examples_of_one_build(tiny_dataset, data_dir, bare, capfd):
-    subprocess.run(command(data_dir, "--merge"), check=True, cwd=data_dir, env=bare)
+def test_shards_hold_the_examples_of_one_build(tiny_dataset, data_dir, merging, capfd):
+    subprocess.run(command(data_dir, "--merge"), check=True, cwd=data_dir, env=merging)
     built = data_dir / "pain3d" / "tiny" / tiny_dataset.name
     assert f"{built} is built." in capfd.readouterr().out and not folder(data_dir).exists()
     assert not list(built.parent.rglob("unfinished_*"))
@@ -94,6 +110,25 @@ def test_shards_hold_the_examples_of_one_build(tiny_dataset, data_dir, bare, cap
             for example in got:
                 np.testing.assert_equal(example, by_seed.pop(int(example["seed"])))
             assert not by_seed
+
+
+def test_merging_without_tfds_is_refused_in_a_sentence(data_dir, bare):
+    done = subprocess.run(command(data_dir, "--merge"), cwd=data_dir, env=bare, capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "Merging shards needs tensorflow_datasets: pip install tensorflow-datasets" in done.stderr
+
+
+def test_files_that_only_tfds_would_download_are_asked_for_in_a_sentence(tmp_path, bare):
+    """Before anything is drawn."""
+    asked = [word.replace("=tiny", "=tiny_ict") for word in command(tmp_path, "--shard=0/1")]
+    environment = {name: value for name, value in bare.items() if name != "PAINJAX_ICT_DIR"}
+    environment |= {"PAINJAX_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(asked, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    said = (
+        r"needs the files of ICT-FaceKit Light\. TFDS would download them, but \w+ is not installed\..*PAINJAX_ICT_DIR"
+    )
+    assert re.search(said, done.stderr)
 
 
 def test_the_order_is_shard_by_shard_and_in_each_that_of_one_build(tiny_dataset, data_dir):
@@ -134,7 +169,7 @@ def test_records_are_in_the_order_that_tfds_gives_them(tiny_dataset, tmp_path):
 def test_what_is_there_is_not_made_again(data_dir, monkeypatch):
     monkeypatch.setattr(shards, "generate", None)
     before = {path: path.stat().st_mtime_ns for path in folder(data_dir).iterdir()}
-    assert shards.write(tiny(data_dir), Shard(1, COUNT)) == folder(data_dir) / "shard-00001-of-00002.json"
+    assert shards.write(Target.of(tiny(data_dir)), Shard(1, COUNT)) == folder(data_dir) / "shard-00001-of-00002.json"
     assert {path: path.stat().st_mtime_ns for path in folder(data_dir).iterdir()} == before
     merge.merge(tiny(data_dir))
     for arguments in (["--merge"], ["--shard=0/2"]):
@@ -222,7 +257,7 @@ def test_a_shard_without_room_is_refused_before_it_starts(tmp_path, monkeypatch)
     usage = preflight.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: usage._replace(free=10**5))
     with pytest.raises(OSError, match=r"99 frames of 64 pixels.* 2\.1 MB more .* 0\.1 MB are free"):
-        shards.write(tiny(tmp_path), Shard(0, 2))
+        shards.write(Target.of(tiny(tmp_path)), Shard(0, 2))
     assert not list(tmp_path.rglob("*.json"))
 
 

@@ -5,21 +5,23 @@ painjax generate --config=full --data_dir=DIR --merge        once, when the shar
 painjax generate --config=full_diffusion --portraits         before, on a machine with a GPU: the others then need none;
                                                              with --config=full_backdrop, backdrops too
 
-A shard that was killed goes on when the same command is run again. Machines without a common disk: copy the files of
-DIR/pain3d/CONFIG/shards into one such folder before merging. Portraits and backdrops are found where PAINJAX_CACHE and
-HF_HOME are folders that all machines see; with HF_HUB_OFFLINE=1 those that draw mean the models' commits that painted.
+Merging alone needs TFDS; nothing needs TensorFlow. A shard that was killed goes on when the same command is run again.
+Machines without a common disk: copy the files of DIR/pain3d/CONFIG/shards into one such folder before merging.
+Portraits and backdrops are found where PAINJAX_CACHE and HF_HOME are folders that all machines see; with
+HF_HUB_OFFLINE=1 those that draw mean the models' commits that painted.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from data_gen import generate
 from data_gen.diffusion import album, cache, room
 from data_gen.shards import Shard
 from data_gen.variants import VARIANTS
-from tfds_builders.pain3d import merge, shards
-from tfds_builders.pain3d.pain3d_dataset_builder import Builder
+from tfds_builders.pain3d import shards
+from tfds_builders.pain3d.target import Target
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,26 +39,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="paint the portraits, and backdrops, that the cache lacks, of all people or of shard i of n; draw nothing",
     )  # fmt: skip
     options = parser.parse_args(arguments)
-    builder = Builder(config=options.config, data_dir=options.data_dir)
+    target = Target.named(options.config, options.data_dir)
     if options.portraits is not None:
-        sys.stdout.write(f"{_paint(builder, Shard.parse(options.portraits), options.manual_dir)}\n")
-    elif builder.is_prepared():
-        sys.stdout.write(f"{builder.data_dir} is built already.\n")
+        sys.stdout.write(f"{_paint(target, Shard.parse(options.portraits), options.manual_dir)}\n")
+    elif (target.built / "dataset_info.json").exists():
+        sys.stdout.write(f"{target.built} is built already.\n")
     elif options.merge:
-        sys.stdout.write(f"{merge.merge(builder)} is built.\n")
+        sys.stdout.write(f"{_merge(target)} is built.\n")
     else:
-        sys.stdout.write(f"Written: {shards.write(builder, Shard.parse(options.shard), options.manual_dir)}\n")
+        sys.stdout.write(f"Written: {shards.write(target, Shard.parse(options.shard), options.manual_dir)}\n")
 
 
-def _paint(builder: Builder, shard: Shard, manual_dir: str | None) -> str:
-    config = builder.builder_config
-    if config.generator.diffusion is None:
+def _merge(target: Target) -> Path:
+    try:
+        from tfds_builders.pain3d import merge
+        from tfds_builders.pain3d.pain3d_dataset_builder import Builder
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"Merging shards needs {error.name}: pip install tensorflow-datasets importlib_resources", name=error.name
+        ) from error
+    return merge.merge(Builder(config=target.name, data_dir=target.data_dir))
+
+
+def _paint(target: Target, shard: Shard, manual_dir: str | None) -> str:
+    if target.generator.diffusion is None:
         raise ValueError(
-            f"--config={config.name} has no portraits; expected one with the suffix _diffusion or _backdrop."
+            f"--config={target.name} has no portraits; expected one with the suffix _diffusion or _backdrop."
         )
-    people = shard.identities(config.identities)
-    generator, _ = builder.prepare(manual_dir)
+    people = shard.identities(target.identities)
+    generator, _ = shards.prepare(target, manual_dir)
     room.check(generator, people)
     generate.with_portraits(generator, people)
     kept = f"The portraits of {len(people)} people are in {cache.folder()}"
-    return f"{kept}, their backdrops in {album.folder()}" if config.generator.diffusion.backdrop else kept
+    return f"{kept}, their backdrops in {album.folder()}" if target.generator.diffusion.backdrop else kept

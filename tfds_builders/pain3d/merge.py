@@ -21,7 +21,7 @@ from data_gen.scene import SPLITS
 from tfds_builders.pain3d import painting_report, shard_manifest
 from tfds_builders.pain3d.pain3d_dataset_builder import Builder
 from tfds_builders.pain3d.shard_manifest import Manifest
-from tfds_builders.pain3d.shards import folder_of
+from tfds_builders.pain3d.target import Target
 
 _OF_THE_MACHINE = ("files", "code", "diffusion")  # which need not be where the shards are merged
 
@@ -33,7 +33,7 @@ def merge(builder: Builder) -> Path:
       ValueError: if the shards are not all of one data set, or not all there, or damaged; the message names them.
       FileExistsError: if the data set is there.
     """
-    folder, target = folder_of(builder), Path(builder.data_dir)
+    folder, target = Target.of(builder).shards, Path(builder.data_dir)
     if target.exists():
         raise FileExistsError(f"{target} is there. Remove it to merge shards into it.")
     shards = _checked(builder, folder)

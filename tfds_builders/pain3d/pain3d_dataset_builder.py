@@ -1,8 +1,9 @@
 """3DPain as a TFDS data set: `tfds build tfds_builders/pain3d --config=quick`."""
 
 import dataclasses
-import logging
+import functools
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,17 @@ import requests
 import tensorflow_datasets as tfds
 
 from data_gen import finished, preflight
-from data_gen.diffusion import room, sources
-from data_gen.face_models import flame, flame_file, ict_convert
-from data_gen.face_models.ict import IctFace
+from data_gen.diffusion import room
+from data_gen.face_models import ict_convert
 from data_gen.generate import generate
 from data_gen.generator_config import GeneratorConfig
-from data_gen.plan import EXPRESSION_NAMES, frames_per_identity
-from data_gen.record import BACKDROP, GENERATOR_VERSION, PORTRAIT
+from data_gen.plan import frames_per_identity
+from data_gen.record import BACKDROP, GENERATOR_VERSION, LABELS, PORTRAIT
 from data_gen.rig import OTHER_AUS
-from data_gen.scene import AGE_GROUPS, CELLS, ETHNICITIES, GENDERS, KINDS, SPLITS, split_of
-from data_gen.sessions import RIGS, ROOMS
+from data_gen.scene import SPLITS, split_of
 from data_gen.variants import VARIANTS, Variant
 from painjax.pspi import AU_NAMES
-from tfds_builders.pain3d import painting_report
+from tfds_builders.pain3d import painting_report, preparation
 from tfds_builders.pain3d.bucket_writer import BucketWriter
 
 
@@ -103,22 +102,22 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             "other_aus": vector(shape=(len(OTHER_AUS),), dtype=np.float32),
             "asymmetry": np.float32,
             "pspi": np.float32,
-            "kind": label(names=KINDS),
-            "expression": label(names=EXPRESSION_NAMES),
+            "kind": label(names=LABELS["kind"]),
+            "expression": label(names=LABELS["expression"]),
             "expression_id": np.int32,
             "landmarks": vector(shape=(68, 2), dtype=np.float32),
             "landmarks_visible": vector(shape=(68,), dtype=np.bool_),
             "identity": {
                 "id": np.int32,
-                "age_group": label(names=AGE_GROUPS),
+                "age_group": label(names=LABELS["identity/age_group"]),
                 "age_years": np.float32,
-                "gender": label(names=GENDERS),
-                "ethnicity": label(names=ETHNICITIES),
+                "gender": label(names=LABELS["identity/gender"]),
+                "ethnicity": label(names=LABELS["identity/ethnicity"]),
             },
             "view": {"id": np.int32} | _floats("yaw", "pitch", "roll", "fov", "fill", "distance_mm"),
-            "light": {"rig": label(names=RIGS)}
+            "light": {"rig": label(names=LABELS["light/rig"])}
             | _floats("key_azimuth", "key_elevation", "key", "fill", "ambient", "rim", "kelvin", "fill_kelvin"),
-            "room": {"kind": label(names=ROOMS)} | _floats("turn", "brightness", "kelvin", "blur"),
+            "room": {"kind": label(names=LABELS["room/kind"])} | _floats("turn", "brightness", "kelvin", "blur"),
             "lens": {"jpeg_quality": np.int32} | _floats("exposure", "warmth", "tint", "defocus", "noise", "vignette"),
             "seed": np.uint64,
             "generator_version": tfds.features.Text(),
@@ -190,30 +189,20 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             self._unfinished = finished.folder(Path(self.data_dir).parent, settings)
         return {split: self._generate_examples(split, generator) for split in SPLITS}
 
-    def prepare(self, manual_dir: str | None = None) -> tuple[GeneratorConfig, dict[str, Any]]:
-        """Gets the files that the faces need, and says what will be drawn.
-
-        Returns:
-          The generator's settings, models pinned; and all that shapes an example, fit for JSON.
-        """
-        config = tfds.download.DownloadConfig(manual_dir=manual_dir)
-        return self._prepare(self._make_download_manager(download_dir=None, download_config=config))
-
     def _prepare(self, dl_manager: tfds.download.DownloadManager) -> tuple[GeneratorConfig, dict[str, Any]]:
-        _report_balance(self.builder_config.identities)
-        face_model = self.builder_config.generator.face_model
-        if face_model == "flame":
-            flame_file.read(flame_file.find_file())  # says what is wrong with it, before anything is downloaded
-        files = []
-        if face_model in ("ict", "flame"):  # FLAME's expressions are those of ICT
-            _prepare_ict(dl_manager)
-            files.append(ict_convert.newest_cache().name)
-        if face_model == "flame":
-            files.append(flame.prepare())  # once, and not in every worker
-        generator = self.builder_config.generator
-        if generator.diffusion is not None:  # the same commits from end to end, and errors before anything is drawn
-            generator = dataclasses.replace(generator, diffusion=sources.pinned(generator.diffusion))
-        return generator, dataclasses.asdict(generator) | {"version": GENERATOR_VERSION, "files": files}
+        try:
+            manual_dir = Path(dl_manager.manual_dir)
+        except AssertionError:  # how TFDS says that there is none, or that it is empty
+            manual_dir = None
+        config = self.builder_config
+        return preparation.prepare(
+            config.identities, config.generator, manual_dir, functools.partial(_download, dl_manager)
+        )
+
+    def download(self, urls: Mapping[str, str]) -> Mapping[str, Path]:
+        """The files behind URLs by name, whose checksums stand beside this file."""
+        config = tfds.download.DownloadConfig()
+        return _download(self._make_download_manager(download_dir=None, download_config=config), urls)
 
     def _generate_examples(self, split: str, generator: GeneratorConfig):
         seed = generator.dataset_seed
@@ -233,32 +222,9 @@ def _told(fields: dict[str, type]) -> dict[str, Any]:
     return {name: tfds.features.Text() if kind is str else kind for name, kind in fields.items()}
 
 
-def _report_balance(identities: int) -> None:
-    """Says so where the cells of age, gender and ethnicity cannot all have the same number of people."""
-    each, left = divmod(identities, CELLS)
-    if left:
-        logging.warning(
-            "%d identities do not divide among the %d cells of age x gender x ethnicity: %d cells have %d, "
-            "%d have %d.", identities, CELLS, left, each + 1, CELLS - left, each,
-        )  # fmt: skip
-
-
-def _prepare_ict(dl_manager: tfds.download.DownloadManager) -> None:
-    """Makes the compact cache of ICT-FaceKit, from a folder the user has, else from the public repository."""
-    if os.environ.get("PAINJAX_ICT_DIR"):
-        IctFace.load()  # converts it, or says what is wrong with it
-        return
-    try:
-        manual_dir = Path(dl_manager.manual_dir)
-    except AssertionError:  # how TFDS says that there is none, or that it is empty
-        manual_dir = None
-    found = sorted(manual_dir.glob(f"**/{ict_convert.NEUTRAL}.obj")) if manual_dir else []
-    if found:  # at any depth: a clone of the whole repository will do
-        ict_convert.convert(ict_convert.find_sources(found[0].parent))
-    elif not ict_convert.newest_cache():
-        urls = ict_convert.source_urls()
-        _check_reachable(next(iter(urls.values())))
-        ict_convert.convert({name: Path(path) for name, path in dl_manager.download(urls).items()})
+def _download(dl_manager: tfds.download.DownloadManager, urls: Mapping[str, str]) -> Mapping[str, Path]:
+    _check_reachable(next(iter(urls.values())))
+    return dl_manager.download(dict(urls))
 
 
 def _check_reachable(url: str) -> None:

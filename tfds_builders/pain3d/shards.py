@@ -3,36 +3,35 @@
     DIR/pain3d/CONFIG/shards/pain3d-train.array_record-00003-of-00008    records, named as TFDS names them
     DIR/pain3d/CONFIG/shards/shard-00003-of-00008.json                   what they are; written last
 
-`merge` makes a data set of the folder. No TensorFlow and no `tfds` command line are needed.
+`merge` makes a data set of the folder. Neither TFDS nor TensorFlow is needed, but to download ICT-FaceKit.
 """
 
+import functools
 import json
 import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import tensorflow_datasets as tfds
-
-from data_gen import finished, preflight
+from data_gen import finished, preflight, tf_example
 from data_gen.diffusion import room
+from data_gen.face_models import ict_convert
 from data_gen.generate import generate
+from data_gen.generator_config import GeneratorConfig
 from data_gen.plan import frames_per_identity
+from data_gen.record import LABELS
 from data_gen.scene import SPLITS, split_of
 from data_gen.shards import Shard, holders
-from tfds_builders.pain3d import shard_manifest
-from tfds_builders.pain3d.pain3d_dataset_builder import Builder
+from tfds_builders.pain3d import preparation, shard_manifest
 from tfds_builders.pain3d.shard_manifest import File, Manifest
 from tfds_builders.pain3d.shuffled_file import ShuffledFile
+from tfds_builders.pain3d.target import Target
 
 
-def folder_of(builder: Builder) -> Path:
-    """Where the shards of a configuration lie until they are merged."""
-    return Path(builder.data_dir).parent / "shards"
-
-
-def write(builder: Builder, shard: Shard, manual_dir: str | None = None) -> Path:
+def write(target: Target, shard: Shard, manual_dir: str | None = None) -> Path:
     """Draws the frames of a shard's identities; the path of its manifest.
 
     One that was killed goes on with the identities that it had finished, and one that is whole is left as it is.
@@ -42,11 +41,10 @@ def write(builder: Builder, shard: Shard, manual_dir: str | None = None) -> Path
       PermissionError: if nothing can be written to the data directory.
       OSError: if there is too little room there, or in the cache for what is to be painted.
     """
-    config, folder = builder.builder_config, folder_of(builder)
-    people = shard.identities(config.identities)
-    generator, settings = builder.prepare(manual_dir)
+    folder, people = target.shards, shard.identities(target.identities)
+    generator, settings = prepare(target, manual_dir)
     told = json.loads(json.dumps(settings | {"code": finished.code()}))  # tuples become lists, as they will be read
-    manifest = Manifest(shard, config.name, config.identities, told, files={})
+    manifest = Manifest(shard, target.name, target.identities, told, files={})
     if _is_there(folder, manifest):
         logging.info("Shard %s is there already.", shard)
         return folder / manifest.name
@@ -60,11 +58,10 @@ def write(builder: Builder, shard: Shard, manual_dir: str | None = None) -> Path
     for left in folder.glob(f"{drafts}*"):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=drafts) as private:
-        files = {split: ShuffledFile(Path(private) / name, split) for split, name in _names(builder, shard).items()}
-        serialize = builder.info.features.serialize_example
+        files = {split: ShuffledFile(Path(private) / name, split) for split, name in _names(target, shard).items()}
         for key, example in generate(generator, people, keep=keep):
             split = split_of(generator.dataset_seed, int(example["identity"]["id"]))
-            files[split].add(key, serialize(example))
+            files[split].add(key, tf_example.serialize(example, LABELS))
         for split, file in files.items():
             file.finish()
             manifest.files[file.path.name] = File(
@@ -76,6 +73,25 @@ def write(builder: Builder, shard: Shard, manual_dir: str | None = None) -> Path
             os.replace(path, folder / path.name)
     finished.remove(keep, people)
     return folder / manifest.name
+
+
+def prepare(target: Target, manual_dir: str | None) -> tuple[GeneratorConfig, dict[str, Any]]:
+    """As `preparation.prepare`, downloading with TFDS what is nowhere."""
+    return preparation.prepare(
+        target.identities, target.generator, Path(manual_dir).expanduser() if manual_dir else None,
+        functools.partial(_download, target),
+    )  # fmt: skip
+
+
+def _download(target: Target, urls: Mapping[str, str]) -> Mapping[str, Path]:
+    try:
+        from tfds_builders.pain3d.pain3d_dataset_builder import Builder
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "The face model 'ict' needs the files of ICT-FaceKit Light. TFDS would download them, but "
+            f"{error.name} is not installed. {ict_convert.HOW_TO_GET}", name=error.name,
+        ) from error  # fmt: skip
+    return Builder(config=target.name, data_dir=target.data_dir).download(urls)
 
 
 def _is_there(folder: Path, manifest: Manifest) -> bool:
@@ -94,16 +110,12 @@ def _is_there(folder: Path, manifest: Manifest) -> bool:
     return whole and there.described == manifest.described
 
 
-def _names(builder: Builder, shard: Shard) -> dict[str, str]:
+def _names(target: Target, shard: Shard) -> dict[str, str]:
     """Of each split that the shard has somebody of, its file: numbered among those that there will be of the split."""
-    config, names = builder.builder_config, {}
+    names = {}
     for split in SPLITS:
-        having = holders(shard.count, config.generator.dataset_seed, config.identities, split)
+        having = holders(shard.count, target.generator.dataset_seed, target.identities, split)
         if shard.index in having:
-            template = tfds.core.ShardedFileTemplate(
-                data_dir=builder.data_path, dataset_name=builder.name, split=split,
-                filetype_suffix=builder.info.file_format.file_suffix,
-            )  # fmt: skip
-            path = template.sharded_filepath(shard_index=having.index(shard.index), num_shards=len(having))
-            names[split] = path.name
+            place = f"{having.index(shard.index):05d}-of-{len(having):05d}"
+            names[split] = f"pain3d-{split}.array_record-{place}"
     return names

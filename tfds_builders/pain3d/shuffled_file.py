@@ -1,10 +1,10 @@
 """An array_record file whose records are in the order that TFDS gives them: that of a hash of their keys."""
 
+import hashlib
 import os
 from pathlib import Path
 
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
-from tensorflow_datasets.core import hashing
 
 _OPTIONS = "group_size:1"  # as TFDS writes them: each record is read without its neighbours
 _AT_ONCE = 64  # records in memory
@@ -22,13 +22,13 @@ class ShuffledFile:
 
     def __init__(self, path: Path, split: str):
         self.path, self.examples, self.example_bytes = path, 0, 0
-        self._hasher, self._hashes = hashing.Hasher(split), []
+        self._split, self._hashes = split, []
         self._draft = path.with_name(f"{path.name}.draft")
         self._writer = ArrayRecordWriter(os.fspath(self._draft), _OPTIONS)
 
     def add(self, key: str, record: bytes) -> None:
         self._writer.write(record)
-        self._hashes.append(self._hasher.hash_key(key))
+        self._hashes.append(hashlib.md5(f"{self._split}{key}".encode()).digest())
         self.examples += 1
         self.example_bytes += len(record)
 
