@@ -5,8 +5,10 @@ import json
 import logging
 import os
 import shutil
+import subprocess
 import sys
 import weakref
+from pathlib import Path
 
 import diffusers
 import numpy as np
@@ -17,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 from data_gen.diffusion import pipelines, sources
 from data_gen.diffusion.config import DiffusionConfig
 from tests.data_gen.diffusion import tiny_models
+from tests.weights.hub_stand_in import COMMIT, cached
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -73,11 +76,57 @@ def test_depth_words_and_seed_all_matter(folders, kind):
         assert not np.array_equal(painter.paint(*change)[0].picture, first)
 
 
+@pytest.mark.parametrize("kind", ["sd", "sdxl"])
+def test_in_half_precision_every_network_is_and_the_picture_stays(folders, monkeypatch, kind):
+    """As on a GPU; and the attention of all is torch's fused one."""
+    expected = pictures(pipelines.load(settings(folders[kind])))
+    pipelines._loaded.clear()
+    monkeypatch.setattr(pipelines, "place", lambda config: ("cpu", "bfloat16"))
+    painter = pipelines.load(settings(folders[kind]))
+    pipeline, got = painter.pipeline, pictures(painter)
+    networks = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    assert {network.dtype for network in networks} == {torch.bfloat16} and len(networks) >= 4
+    assert pipeline.vae.use_slicing and painter.about["precision"] == "bfloat16"
+    for network in (pipeline.unet, pipeline.controlnet, pipeline.vae):
+        assert {type(each).__name__ for each in network.attn_processors.values()} == {"AttnProcessor2_0"}
+    for a, b in zip(got, expected, strict=True):
+        assert 0 < np.abs(a.astype(int) - b).mean() < 2  # levels: eight bits of each number
+
+
 def test_the_record_says_what_painted(folders):
     painter = pipelines.load(settings(folders["sdxl"], scheduler="DDIMScheduler"))
     assert painter.about["pipeline"] == "StableDiffusionXLControlNetPipeline"
     assert painter.about["scheduler"] == "DDIMScheduler" and painter.about["precision"] == "float32"
     assert f"torch {torch.__version__}" in painter.about["software"]
+
+
+_BY_HUB_ID = """
+import socket, sys
+import numpy as np
+from data_gen.diffusion import pipelines, sources
+from data_gen.diffusion.config import DiffusionConfig
+def refuse(*_): sys.exit("the network is asked")
+socket.socket.connect = refuse
+for kind in ("sd", "sdxl"):
+    config = sources.pinned(DiffusionConfig(f"org/{kind}", f"org/{kind}_depth", size=64, steps=2, batch=1))
+    (got,) = pipelines.load(config).paint([[np.zeros((64, 64), np.uint8)]], ["a face"], ["hands"], [1])
+    print(config.revision, got.picture.tobytes().hex())
+"""
+
+
+def test_models_of_the_hub_are_loaded_from_its_cache_without_network(folders, tmp_path):
+    """By their ids, as `hf download` leaves them: the pictures are those of the same models in folders."""
+    for kind, models in folders.items():
+        for name, model in zip((kind, f"{kind}_depth"), map(Path, models), strict=True):
+            files = {str(path.relative_to(model)): path.read_bytes() for path in model.rglob("*") if path.is_file()}
+            cached(tmp_path, f"org/{name}", files)
+    environment = os.environ | {"HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", _BY_HUB_ID], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for kind, said in zip(("sd", "sdxl"), done.stdout.splitlines(), strict=True):
+        painter = pipelines.load(settings(folders[kind], batch=1))
+        (expected,) = painter.paint([[np.zeros((SIZE, SIZE), np.uint8)]], ["a face"], ["hands"], [1])
+        assert said.split() == [COMMIT, expected.picture.tobytes().hex()]
 
 
 def test_a_prompt_that_is_too_long_is_named(tmp_path):
