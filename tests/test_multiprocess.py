@@ -1,7 +1,9 @@
-"""Two processes, as two hosts are: they train, save, validate and evaluate as one process with all the devices does."""
+"""Two processes, as two hosts are: they train, save, validate and evaluate as one process with all the devices does,
+and each goes on where the other has saved."""
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -82,3 +84,11 @@ def test_processes_and_devices_do_not_change_the_training(synthetic_dataset, tmp
         np.testing.assert_allclose(found_losses, losses, rtol=1e-5, err_msg=name)
         assert found["n"] == 10
         assert found["pspi"]["mae"] == pytest.approx(evaluation["pspi"]["mae"], rel=1e-4), name
+
+    for name, layout in {"two": {"processes": 1, "devices": 1}, "one": others["split"]}.items():
+        shutil.rmtree(tmp_path / name / "checkpoints" / "20")
+        found_losses, _ = run(synthetic_dataset, tmp_path / name, **layout)
+        np.testing.assert_allclose(found_losses, losses, rtol=1e-5, err_msg=f"{name}, gone on with otherwise")
+        starts = [json.loads(line) for line in (tmp_path / name / "starts.jsonl").read_text().splitlines()]
+        assert [start["step"] for start in starts] == [0, 18]
+        assert starts[0]["processes"] != starts[1]["processes"]
