@@ -131,6 +131,34 @@ def test_files_that_only_tfds_would_download_are_asked_for_in_a_sentence(tmp_pat
     assert re.search(said, done.stderr)
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_files_of_ict_are_found_where_tfds_would_find_them(tmp_path, monkeypatch, given):
+    """In --manual_dir, else below the data directory; at any depth."""
+    monkeypatch.delenv("PAINJAX_ICT_DIR", raising=False)
+    manual = tmp_path / "mine" if given else tmp_path / "downloads" / "manual"
+    (manual / "ICT-FaceKit").mkdir(parents=True)
+    (manual / "ICT-FaceKit" / "generic_neutral_mesh.obj").touch()
+    with pytest.raises(FileNotFoundError, match=rf"{manual}/ICT-FaceKit lacks identity000\.obj"):
+        shards.write(Target.named("tiny_ict", str(tmp_path)), Shard(0, 1), str(manual) if given else None)
+
+
+def test_files_of_ict_are_downloaded_by_tfds(tmp_path, monkeypatch):
+    monkeypatch.delenv("PAINJAX_ICT_DIR", raising=False)
+    monkeypatch.setenv("PAINJAX_CACHE", str(tmp_path / "cache"))
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens
+    with pytest.raises(ConnectionError, match="does not answer.*PAINJAX_ICT_DIR"):
+        shards.write(Target.named("tiny_ict", str(tmp_path)), Shard(0, 1))
+
+
+def test_a_target_is_where_tfds_would_build(tmp_path, monkeypatch):
+    for data_dir in (str(tmp_path), None):
+        monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path / "default"))  # as read when TFDS begins
+        monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "default"))
+        builder, target = Builder(config="tiny", data_dir=data_dir), Target.named("tiny", data_dir)
+        assert target == Target.of(builder) and target.built == Path(builder.data_dir)
+
+
 def test_the_order_is_shard_by_shard_and_in_each_that_of_one_build(tiny_dataset, data_dir):
     built = merge.merge(tiny(data_dir))
     one, several = (

@@ -76,11 +76,10 @@ def write(target: Target, shard: Shard, manual_dir: str | None = None) -> Path:
 
 
 def prepare(target: Target, manual_dir: str | None) -> tuple[GeneratorConfig, dict[str, Any]]:
-    """As `preparation.prepare`, downloading with TFDS what is nowhere."""
-    return preparation.prepare(
-        target.identities, target.generator, Path(manual_dir).expanduser() if manual_dir else None,
-        functools.partial(_download, target),
-    )  # fmt: skip
+    """As `preparation.prepare`; TFDS downloads what is neither in `manual_dir` nor elsewhere."""
+    manual = Path(manual_dir).expanduser() if manual_dir else target.data_dir / "downloads" / "manual"  # as in TFDS
+    download = functools.partial(_download, target)
+    return preparation.prepare(target.identities, target.generator, manual, download)
 
 
 def _download(target: Target, urls: Mapping[str, str]) -> Mapping[str, Path]:
