@@ -32,7 +32,7 @@ LABELS = {  # fields that are one of these names, stored as its place among them
     "kind": KINDS, "expression": EXPRESSION_NAMES, "light/rig": RIGS, "room/kind": ROOMS,
     "identity/age_group": AGE_GROUPS, "identity/gender": GENDERS, "identity/ethnicity": ETHNICITIES,
 }  # fmt: skip
-GENERATOR_VERSION = "3.0.1"  # raise it whenever the same seed would give another example
+GENERATOR_VERSION = "3.1.0"  # raise it whenever the same seed would give another example
 
 
 def jpeg(image: np.ndarray, quality: int) -> bytes:

@@ -15,6 +15,7 @@ CHANCES = (0.38, 0.20, 0.17, 0.10, 0.15)
 EDGE = {"crew neck": 0.45, "V neck": 0.47, "shirt": 0.36, "turtleneck": 0.22, "hospital gown": 0.52}
 THICKNESS_MM = {"crew neck": 2.6, "V neck": 2.4, "shirt": 3.2, "turtleneck": 4.5, "hospital gown": 2.4}
 SHOULDER_MM, LOWER_MM = 165.0, 30.0  # how far from the midline and how far below a model cloth goes on
+STRIPES_MM = 17.0  # from one stripe to the next
 BORDER_MM = {"crew neck": 15.0, "V neck": 11.0, "shirt": 30.0, "turtleneck": 200.0, "hospital gown": 6.0}
 
 
@@ -80,13 +81,17 @@ def dress(identity: Identity, worn: Top, face: Anatomy, bottom: float, texel_mm:
     rib = np.zeros(len(near))
     if worn.kind in ("crew neck", "V neck", "turtleneck"):
         rib = np.cos(2 * np.pi * around / 2.6) * smoothstep(border + 1, border - 1, below) * smoothstep(0.9, 0.5, blur)
-    wide = np.maximum(0.7, blur)
+    wide = np.maximum(0.7, 1.5 * texel_mm[near])  # mm: a thinner line would come out as dashes
     seam = 0.7 / wide * np.exp(-(((below - border) / wide) ** 2))
     seam += 0.5 * np.exp(-(((below - 1.6) / 0.5) ** 2)) * (blur < 0.7)
     tint = np.broadcast_to(worn.color, (len(near), 3)).astype(np.float32)
     mixed = np.zeros(len(near))
     if worn.pattern == "stripes":
-        mixed = smoothstep(-0.15, 0.15, np.sin(2 * np.pi * y / 17.0)) * (below > border)
+        texels = texel_mm[near] / STRIPES_MM
+        edge = np.maximum(0.15, 3 * np.pi * texels)
+        mixed = smoothstep(-edge, edge, np.sin(2 * np.pi * y / STRIPES_MM))
+        mixed = 0.5 + (mixed - 0.5) * smoothstep(0.5, 0.2, texels)  # two texels cannot hold a stripe: teeth would show
+        mixed = mixed * smoothstep(-blur, blur, below - border)
     elif worn.pattern == "melange":
         mixed = np.clip(0.22 + 0.10 * noise(rng, points, 1.1), 0, 1)
     elif worn.pattern == "dots":
@@ -95,7 +100,8 @@ def dress(identity: Identity, worn: Top, face: Anatomy, bottom: float, texel_mm:
     relief = 0.9 * folds + 0.25 * rib - 0.35 * seam + 0.02 * weave
     if worn.kind == "shirt":  # the wings of the collar end above the chest and overlap in front
         wing = border + 26 * smoothstep(45.0, 4.0, np.abs(x)) * (z > -10)
-        edge = np.exp(-(((below - wing) / 0.9) ** 2))
+        thick = np.maximum(0.9, wide)
+        edge = 0.9 / thick * np.exp(-(((below - wing) / thick) ** 2))
         placket = np.exp(-(((np.abs(x - 7.0) - 8.0) / 0.8) ** 2)) * (z > 0) * smoothstep(-4, 4, below - wing)
         gap = np.exp(-((x / (0.8 + 0.05 * np.clip(below, 0, 80))) ** 2)) * (z > 0) * smoothstep(0, 4, below)
         seam = np.maximum(edge * 1.4, np.maximum(0.8 * placket, gap * (below < wing)))

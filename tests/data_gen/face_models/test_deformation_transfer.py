@@ -127,6 +127,19 @@ def test_action_units_from_ict_are_those_of_the_procedural_head(au, face, head, 
     assert 0.5 < np.linalg.norm(got[skin][moving]) / np.linalg.norm(own[skin][moving]) < 2.0
 
 
+@pytest.mark.parametrize(
+    ("shapes", "marks", "most"),
+    [(("mouthSmile_L", "mouthSmile_R"), (48, 54), 1.6), (("mouthShrugLower",), (56, 57, 58), 2.0)],
+)
+def test_smiles_and_raised_chins_show_as_much_as_icts(face, from_ict, shapes, marks, most):
+    """Corners of the mouth and lower lip, where AU12 and AU17 are seen."""
+    weights = dict.fromkeys(shapes, 1.0)
+    own = np.mean([face.deform(p, weights).astype(np.float64) - face.neutral(p) for p in PEOPLE], axis=0)
+    seen = face.topology.landmarks[list(marks)]
+    _, cosine, ratio = compared(own[seen], from_ict(weights)[seen])
+    assert cosine.min() > 0.8 and 0.5 < ratio.min() and ratio.max() < most, (cosine, ratio)
+
+
 def compared(own, got):
     """(n, 3) motions, mm -> (n,) lengths of the first, cosines between the two, and lengths of the second in those."""
     length, other = (np.maximum(np.linalg.norm(motion, axis=1), 1e-9) for motion in (own, got))

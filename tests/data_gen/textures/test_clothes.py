@@ -48,6 +48,18 @@ def test_cloth_begins_below_the_chin(model, kind):
     assert (cloth.shade > 0.5).all() and cloth.shade.max() <= 1
 
 
+@pytest.mark.parametrize(("texel", "least", "most"), [(0.3, 0.8, 1.0), (4.0, 0.3, 0.8), (9.0, 0.0, 0.05)])
+def test_stripes_fade_where_texels_cannot_hold_them(model, texel, least, most):
+    """How far the share of the second colour, which light and weave leave alone, goes up and down."""
+    board = canvas(model.topology, 256)
+    worn = clothes.Top("crew neck", 0.0, np.array([0.2, 0.4, 0.3]), np.array([0.4, 0.2, 0.3]), "stripes")
+    cloth = clothes.dress(scene.identity(0, 0), worn, board.texels, board.bottom, np.full(len(board.texel_mm), texel))
+    below = clothes.below_edge(worn, board.texels, board.bottom) > clothes.BORDER_MM["crew neck"] + 8
+    red, green = cloth.color[below, 0], cloth.color[below, 1]
+    share = (2 * red - green) / (red + green)  # 0 where there is only the first colour, 1 of the second
+    assert least <= np.ptp(np.percentile(share, [5, 95])) <= most
+
+
 def test_a_v_neck_is_open_in_front_only(model):
     board = canvas(model.topology, 64)
     x, _, z = board.texels.points.T
