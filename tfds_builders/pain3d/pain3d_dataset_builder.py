@@ -64,8 +64,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version(GENERATOR_VERSION)
     RELEASE_NOTES = {
-        "3.1.0": "The procedural head smiles and raises its chin as far as people do; clothes without jagged stripes.",
-        "3.0.1": "Goatees without gaps; closed lids of FLAME heads cover their eyeballs.",
+        "3.1.0": "The procedural head smiles and raises its chin as far as people do; clothes without jagged stripes, "
+        "goatees without gaps; closed lids of FLAME heads cover their eyeballs.",
         "3.0.0": "Better hair, beards, shoulders and teeth, so that every picture is another; in masks and heatmaps a "
         "beard is face. New configurations with the suffixes `_diffusion` and `_backdrop`.",
         "2.0.0": "Rooms, light rigs, lens, head roll and expression wrinkles, all recorded; units outside PSPI; "
