@@ -159,6 +159,14 @@ def test_a_target_is_where_tfds_would_build(tmp_path, monkeypatch):
         assert target == Target.of(builder) and target.built == Path(builder.data_dir)
 
 
+def test_a_bucket_is_refused(tmp_path, monkeypatch, capsys):
+    """Else its name would be taken for that of a folder here."""
+    monkeypatch.chdir(tmp_path)
+    assert __main__.main(["generate", "--config=tiny", "--data_dir=gs://bucket/data", "--shard=0/1"]) == 2
+    assert "gs://bucket/data is none. Name one with --data_dir" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_order_is_shard_by_shard_and_in_each_that_of_one_build(tiny_dataset, data_dir):
     built = merge.merge(tiny(data_dir))
     one, several = (

@@ -21,8 +21,17 @@ class Target:
 
     @classmethod
     def named(cls, name: str, data_dir: str | None = None) -> Self:
-        """One of `VARIANTS`; without `data_dir` in the folder that TFDS takes."""
+        """One of `VARIANTS`; without `data_dir` in the folder that TFDS takes.
+
+        Raises:
+          ValueError: if `data_dir` is no folder but a bucket.
+        """
         data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+        if "://" in data_dir:
+            raise ValueError(
+                f"Shards are made and merged in a folder, and {data_dir} is none. Name one with --data_dir, and copy "
+                "the data set when it is merged."
+            )
         return cls(name, VARIANTS[name].identities, VARIANTS[name].generator, Path(data_dir).expanduser())
 
     @classmethod
