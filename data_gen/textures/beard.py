@@ -47,7 +47,8 @@ def density(kind: str, face: Anatomy) -> np.ndarray:
     lower_y = face.landmarks[57, 1]
     x = np.abs(x)
     free = smoothstep(-LIP_CLEARANCE_MM + 1.5, -LIP_CLEARANCE_MM - 1.5, face.lips)
-    lip = smoothstep(nose_y - 1, nose_y - 6, y) * smoothstep(mouth_y - 7, mouth_y - 1, y) * smoothstep(33, 25, x)
+    arch = np.interp(x, [0, 7, 20, 34], [nose_y - 3, nose_y - 1, nose_y - 4, mouth_y + 6])
+    lip = smoothstep(arch, arch - 5, y) * smoothstep(mouth_y - 7, mouth_y - 1, y) * smoothstep(36, 27, x)
     wide = np.interp(y, [chin_y - 14, chin_y + 4, mouth_y], [14, 27, 34])
     chin = smoothstep(wide, wide - 8, x) * smoothstep(nose_y - 8, nose_y - 14, y)
     chin *= smoothstep(chin_y - 14, chin_y - 4, y)
