@@ -58,11 +58,16 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	@$(PIP_INSTALL) -e '.[generate,test]'
 	@touch $@
 
-# pyrender draws through EGL; on a machine without a GPU that is Mesa's software rasteriser.
-GL_PACKAGES = libegl1 libgl1-mesa-dri libgles2
+# pyrender draws through EGL; on a machine without a GPU that is Mesa's software rasteriser. It imports a viewer, too,
+# which is never opened and looks for libGL.
+GL_PACKAGES = libegl1 libgl1 libgl1-mesa-dri libgles2
 
 gl:
-	@PATH="$$PATH:/usr/sbin:/sbin"; if ldconfig -p | grep -q 'libEGL.so.1' && ldconfig -p | grep -q 'libGLESv2.so.2'; then exit 0; \
+	@PATH="$$PATH:/usr/sbin:/sbin"; found=$$(ldconfig -p); missing=; \
+	for library in libEGL.so.1 libGL.so.1 libGLESv2.so.2; do \
+		case "$$found" in *"$$library "*) ;; *) missing=$$library ;; esac; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "== installing $(GL_PACKAGES)"; apt-get update -qq && apt-get install -y -qq $(GL_PACKAGES) >/dev/null; \
 	else echo "Rendering needs EGL. Run once: sudo apt-get install -y $(GL_PACKAGES)"; exit 1; fi

@@ -11,7 +11,7 @@ import os
 
 UNAVAILABLE = (
     "No offscreen OpenGL on this machine ({reason}). The generator renders through pyrender and EGL: "
-    "`pip install 'painjax[generate]'` and, on Debian or Ubuntu, `apt-get install libegl1 libgl1-mesa-dri libgles2`. "
+    "`pip install 'painjax[generate]'` and, on Debian or Ubuntu, `apt-get install libegl1 libgl1 libgl1-mesa-dri libgles2`. "
     "No GPU or display is needed."
 )
 
@@ -25,6 +25,7 @@ def open_context(size: int):
     """
     os.environ["PYOPENGL_PLATFORM"] = "egl"  # must precede the first import of OpenGL
     os.environ["LP_NUM_THREADS"] = "0"  # read as the first context of the process is made
+    os.environ["PYGLET_HEADLESS"] = "true"  # pyrender imports its viewer, which else wants the libraries of a display
     try:
         from OpenGL import GL
         from OpenGL.error import Error

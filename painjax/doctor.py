@@ -98,14 +98,14 @@ def _rendering() -> Check:
     if not _installed("pyrender"):
         return Check("rendering", NOTE, "not installed", "to build 3DPain: pip install 'painjax[generate]'")
     code = (
-        "import os; os.environ['PYOPENGL_PLATFORM'] = 'egl';"
+        "import os; os.environ['PYOPENGL_PLATFORM'] = 'egl'; os.environ['PYGLET_HEADLESS'] = 'true';"
         "import numpy; numpy.infty = numpy.inf;"
         "import pyrender; r = pyrender.OffscreenRenderer(8, 8);"
         "from OpenGL.GL import glGetString, GL_RENDERER; print(glGetString(GL_RENDERER).decode()); r.delete()"
     )
     done = _run(code)
     if isinstance(done, str):
-        packages = "apt-get install libegl1 libgl1-mesa-dri libgles2"
+        packages = "apt-get install libegl1 libgl1 libgl1-mesa-dri libgles2"
         return Check("rendering", PROBLEM, f"OpenGL through EGL does not start: {done}", packages)
     return Check("rendering", OK, f"OpenGL by {done.stdout.strip().splitlines()[-1]}")
 

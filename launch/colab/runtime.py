@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # pyrender draws through EGL; Mesa's software rasteriser will do.
-GL_PACKAGES = ("libegl1", "libgl1-mesa-dri", "libgles2")
+GL_PACKAGES = ("libegl1", "libgl1", "libgl1-mesa-dri", "libgles2")
 NEEDED = ("painjax", "grain", "tensorflow_datasets", "pyrender", "ipywidgets")  # modules, one of each set of packages
 _ALREADY_LOADED = {"jax": "jax", "numpy": "numpy", "PIL": "pillow"}  # module: package; a kernel cannot take them anew
 

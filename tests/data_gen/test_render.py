@@ -385,4 +385,4 @@ Renderer(Topology(t, uvs, t, kinds, landmarks, np.eye(3, dtype=np.float32)), 32)
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("RuntimeError: No offscreen OpenGL")
-    assert "pip install 'painjax[generate]'" in last and "apt-get install libegl1 libgl1-mesa-dri libgles2" in last
+    assert "pip install 'painjax[generate]'" in last and "apt-get install libegl1 libgl1 libgl1-mesa-dri libgles2" in last

@@ -122,7 +122,7 @@ def test_colab_gets_jax_for_its_device_and_a_renderer(colab, monkeypatch, device
     assert packages[0] == f"{ROOT}[render]"
     assert packages[1:] == ([] if device == "cpu" else [f"jax[{device}]"])
     (apt,) = [command for command in colab.commands if command[:2] == ["apt-get", "install"]]
-    assert {"libegl1", "libgl1-mesa-dri", "libgles2"} <= set(apt)
+    assert {"libegl1", "libgl1", "libgl1-mesa-dri", "libgles2"} <= set(apt)
 
 
 def test_the_extras_exist_and_bring_no_tensorflow():
