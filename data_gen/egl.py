@@ -11,8 +11,8 @@ import os
 
 UNAVAILABLE = (
     "No offscreen OpenGL on this machine ({reason}). The generator renders through pyrender and EGL: "
-    "`pip install 'painjax[generate]'` and, on Debian or Ubuntu, `apt-get install libegl1 libgl1 libgl1-mesa-dri libgles2`. "
-    "No GPU or display is needed."
+    "`pip install 'painjax[generate]'` and, on Debian or Ubuntu, `apt-get install libegl1 libgl1 libgl1-mesa-dri "
+    "libgles2`. No GPU or display is needed."
 )
 
 

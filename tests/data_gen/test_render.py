@@ -385,4 +385,25 @@ Renderer(Topology(t, uvs, t, kinds, landmarks, np.eye(3, dtype=np.float32)), 32)
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("RuntimeError: No offscreen OpenGL")
-    assert "pip install 'painjax[generate]'" in last and "apt-get install libegl1 libgl1 libgl1-mesa-dri libgles2" in last
+    assert "pip install 'painjax[generate]'" in last
+    assert "apt-get install libegl1 libgl1 libgl1-mesa-dri libgles2" in last
+
+
+def test_needs_no_libraries_of_a_display():
+    """As on a fresh server: pyrender imports its viewer, whose window would look for them."""
+    code = """
+import ctypes
+load = ctypes.cdll.LoadLibrary
+def without_display(name):
+    if "libX" in name:
+        raise OSError(f"{name} is hidden")
+    return load(name)
+ctypes.cdll.LoadLibrary = without_display
+from data_gen import egl
+platform, _ = egl.open_context(8)
+egl.close_context(platform)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYGLET_HEADLESS"}
+    environment["PYTHONPATH"] = str(ROOT)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
