@@ -190,5 +190,5 @@ def test_a_negative_number_is_a_value_and_no_flag():
 
 
 def test_what_the_system_refuses_the_generator_is_worded_too(capsys):
-    assert cli.main(["generate", "--config=tiny", "--data_dir=/proc/none", "--shard=0/2"]) == 2
+    assert cli.main(["gallery", "--config=tiny", "--output=/proc/none"]) == 2
     assert "/proc/none: No such file or directory. Check that this path is right" in capsys.readouterr().err
