@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 
 from painjax.errors import UserError
 from painjax.exportable import Exportable, read_exportable
-from painjax.files import write_atomically
+from painjax.files import give_usual_rights, write_atomically
 from painjax.huggingface_export import write_huggingface
 from painjax.model_card import HowTo, model_card
 from painjax.model_folder import CARD, refuse_taken, sha256, write_model_folder
@@ -66,6 +66,8 @@ def export_model(source: str | os.PathLike, target: str | os.PathLike, format: s
             folder = Path(scratch) / target.name
             folder.mkdir()
             how_to = FORMATS[format](model, folder)
+            for file in list(folder.iterdir()):
+                give_usual_rights(file)
             files = {file.name: sha256(file) for file in folder.iterdir() if file.name != CARD}
             write_atomically(folder / CARD, model_card(model, how_to, files))
             folder.replace(target)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,15 @@ def named_errors(path: str | os.PathLike) -> Iterator[None]:
         if error.errno is not None and error.filename is None:
             error.filename = str(path)
         raise
+
+
+def give_usual_rights(path: str | os.PathLike) -> None:
+    """Gives a file the rights that a new file has in its folder: some libraries write what only its owner may read."""
+    path = Path(path)
+    new = path.with_name(f".{path.name}.new")
+    new.touch()
+    shutil.copymode(new, path)
+    new.unlink()
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from painjax.errors import UserError
-from painjax.files import write_atomically, write_json
+from painjax.files import give_usual_rights, write_atomically, write_json
 from painjax.models.vit import ViT, ViTConfig
 from painjax.models.vitpain import ViTPain, ViTPainConfig
 
@@ -91,6 +91,7 @@ def write_model_folder(
     partial.mkdir(parents=True)
     # save_file writes the memory of an array as it lies, so it must lie in order.
     save_file({name: np.ascontiguousarray(value) for name, value in flat.items()}, partial / WEIGHTS)
+    give_usual_rights(partial / WEIGHTS)
     config = {
         "format": FORMAT,
         "kind": kind,

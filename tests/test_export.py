@@ -134,6 +134,14 @@ def test_an_empty_target_is_taken(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "encoder"]
 
 
+@pytest.mark.parametrize("format", ["safetensors", "hf", "stablehlo"])
+def test_whoever_may_read_the_card_may_read_the_rest(format, tmp_path):
+    folder = export_model(tiny_encoder.write(tmp_path / "encoder"), tmp_path / "exported", format)
+    (folder / "new").touch()
+    assert len({oct(file.stat().st_mode) for file in folder.iterdir()}) == 1
+    assert oct(folder.stat().st_mode) == oct(tmp_path.joinpath("encoder").stat().st_mode)
+
+
 def test_an_unknown_format_is_told_the_known_ones(tmp_path):
     with pytest.raises(UserError, match="safetensors, hf, official, stablehlo, onnx"):
         export_model(tmp_path, tmp_path / "exported", "pickle")

@@ -24,6 +24,7 @@ from painjax.model_folder import (
 )
 from painjax.models.vit import ViT, ViTConfig
 from painjax.models.vitpain import ViTPain, ViTPainConfig
+from tests import tiny_encoder
 
 TINY = ViTConfig(patch_size=4, width=16, depth=2, heads=2, dropout=0.1, drop_path=0.1)
 DESCRIPTION = {
@@ -71,6 +72,13 @@ def test_it_holds_three_files_whose_arrays_anybody_can_read(made):
     assert tensors["blocks/qkv/kernel"].shape == (2, 16, 48) and tensors["blocks/qkv/kernel"].dtype == np.float32
     np.testing.assert_array_equal(tensors["norm/scale"], model.norm.scale[...])
     assert json.loads((folder / "config.json").read_text())["weights_sha256"] == sha256(folder / "model.safetensors")
+
+
+def test_whoever_may_read_the_card_may_read_the_weights(tmp_path):
+    """safetensors and onnx write files that only their owner may read."""
+    folder = tiny_encoder.write(tmp_path / "encoder")
+    (folder / "new").touch()
+    assert len({oct(file.stat().st_mode) for file in folder.iterdir()}) == 1
 
 
 def test_arrays_that_do_not_lie_in_order_are_written_as_they_read(tmp_path):
