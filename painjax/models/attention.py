@@ -36,6 +36,8 @@ def attend(
 
 
 def _fused(q: Array) -> bool:
-    """Whether cuDNN has a kernel for these queries."""
-    gpu = jax.default_backend() == "gpu" and "NVIDIA" in jax.devices()[0].device_kind.upper()
-    return gpu and q.dtype == jnp.bfloat16 and q.shape[-1] % 8 == 0 and q.shape[-1] <= 128
+    """Whether cuDNN has a kernel for these queries: for GPUs since Ampere (compute capability 8.0)."""
+    if jax.default_backend() != "gpu" or q.dtype != jnp.bfloat16 or q.shape[-1] % 8 or q.shape[-1] > 128:
+        return False
+    device = jax.devices()[0]
+    return "NVIDIA" in device.device_kind.upper() and float(device.compute_capability) >= 8

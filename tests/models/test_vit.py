@@ -165,10 +165,15 @@ def test_attention_sees_only_the_valid_keys():
 
 
 def test_cudnn_is_asked_where_it_can_and_never_with_a_mask(monkeypatch):
-    """Its kernels take half precision and no mask by rows; no GPU is needed to see who is asked."""
+    """Its kernels take half precision and no mask by rows, and run since Ampere; no GPU is needed to see who is
+    asked."""
     asked = []
+
+    def device(kind, capability):
+        return types.SimpleNamespace(device_kind=kind, compute_capability=capability)
+
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(jax, "devices", lambda: [types.SimpleNamespace(device_kind="NVIDIA H200")])
+    monkeypatch.setattr(jax, "devices", lambda: [device("NVIDIA H200", "9.0")])
 
     def fused(q, k, v, *, implementation):
         asked.append(implementation)
@@ -181,8 +186,9 @@ def test_cudnn_is_asked_where_it_can_and_never_with_a_mask(monkeypatch):
     attend(q, q, q, jnp.ones((2, 5), bool))
     attend(q.astype(jnp.float32), *[q.astype(jnp.float32)] * 2)
     attend(q[..., :4], q[..., :4], q[..., :4])
-    monkeypatch.setattr(jax, "devices", lambda: [types.SimpleNamespace(device_kind="AMD Instinct MI300X")])
-    attend(q, q, q)
+    for other in (device("AMD Instinct MI300X", "gfx942"), device("NVIDIA GeForce RTX 2080 Ti", "7.5")):
+        monkeypatch.setattr(jax, "devices", lambda other=other: [other])
+        attend(q, q, q)
     assert asked == ["cudnn"]
 
 
