@@ -30,6 +30,7 @@ CROPS = ("centre", "none")
 INTERPOLATIONS = {kind.name.lower(): kind for kind in Image.Resampling}  # each antialiased, except for nearest
 MAX_ASPECT = 3.0  # longer strips than this are no portrait
 MIN_SIDE = 32  # pixels: less holds no expression
+COLOURFUL = 32  # of 255, between the channels of a pixel: more than a grey picture has after JPEG
 GREY = (128, 128, 128)  # where there is no picture: behind transparent parts, beyond the edges
 # What Pillow has been seen to raise for truncated, mislabelled, absurdly large or foreign files.
 _UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error, Image.DecompressionBombError)
@@ -95,7 +96,14 @@ class PictureReader:
                 f"{self.size}; expect a worse estimate."
             )
         image = _cut(image, (x0, y0, x1, y1), self.size, INTERPOLATIONS[self.interpolation])
-        pixels = np.asarray(image if self.channels == 3 else image.convert("L"))
+        pixels = np.asarray(image)
+        if self.channels == 1:
+            if np.ptp(pixels, axis=-1).max() > COLOURFUL:
+                warnings.append(
+                    "It is in colour, and this model reads pain heatmaps, which are grey: what it says about a "
+                    "photograph means nothing. For photographs take a student."
+                )
+            pixels = np.asarray(image.convert("L"))
         return Picture(pixels.reshape(self.size, self.size, self.channels), warnings)
 
     def _box(self, image: Image.Image, name: str, warnings: list[str]) -> tuple[float, float, float, float]:
@@ -155,7 +163,7 @@ def find_files(path: PathLike, suffixes: Sequence[str] = SUFFIXES) -> list[Path]
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise UserError(f"There is no image {path}. Give an existing file or folder with --image.")
+        raise UserError(f"There is no image {path}. Give an existing file or folder.")
     found = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes and not file.name.startswith("."))
     if not found:
         raise UserError(f"The folder {path} holds no image; expected files that end in {', '.join(suffixes)}.")

@@ -69,6 +69,11 @@ def main(
     files = find_files(image, (*pictures.SUFFIXES, *video.SUFFIXES))
     neutral = [neutral] if isinstance(neutral, str | os.PathLike) else neutral or []
     neutral = [file for path in neutral for file in find_files(path)]
+    if videos := [str(file) for file in neutral if video.is_video(file)]:
+        raise UserError(
+            f"--neutral={videos[0]} is a video; expected pictures. Save one or several of its frames in which the face "
+            "is at rest, as jpg or png."
+        )
     crop_function = load_crop(crop)
     video.check_sampling(every, fps)
     with PredictionTable(table) if table else contextlib.nullcontext() as rows:

@@ -93,6 +93,14 @@ def test_sixteen_bits_are_scaled_not_cut(read, tmp_path, suffix):
     np.testing.assert_allclose(read(tmp_path / f"a.{suffix}").pixels[..., 0], deep / 257, atol=0.5 + 1e-6)
 
 
+def test_a_photograph_given_to_a_model_of_heatmaps_is_warned_about(tmp_path):
+    read = PictureReader(SIZE, channels=1)
+    assert any("reads pain heatmaps" in warning for warning in read(noise()).warnings)
+    grey = np.repeat(noise()[..., :1], 3, axis=-1)
+    for source in (grey, save(tmp_path / "grey.jpg", grey)):  # JPEG leaves a little colour
+        assert read(source).warnings == []
+
+
 def test_cmyk_is_converted(read, tmp_path):
     image = Image.new("CMYK", (SIZE, SIZE), (0, 255, 255, 0))  # magenta and yellow in full: red
     image.save(tmp_path / "a.tiff")

@@ -87,6 +87,19 @@ def test_a_neutral_that_the_model_cannot_use_is_refused(trained, tmp_path):
         predict.main("W", draw(tmp_path / "a.png"), neutral=draw(tmp_path / "n.png"))
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: film(folder / "calm.mkv", count=2), r"--neutral=.*calm\.mkv is a video; expected pictures"),
+        (lambda folder: folder / "none.png", r"There is no image .*none\.png\. Give an existing file or folder\.$"),
+    ],
+)
+def test_a_neutral_that_is_no_picture_is_refused_with_advice(trained, tmp_path, make, message):
+    trained(neutral="channels")
+    with pytest.raises(UserError, match=message):
+        predict.main("W", draw(tmp_path / "a.png"), neutral=make(tmp_path))
+
+
 def test_a_folder_goes_on_past_bad_files(trained, tmp_path):
     trained()
     for i in range(5):
@@ -235,7 +248,8 @@ def test_overlays_are_written(trained, tmp_path):
 def test_a_teacher_reads_heatmaps(trained, tmp_path):
     trained(in_channels=1)
     Image.fromarray(np.zeros((SIZE, SIZE), np.uint8)).save(tmp_path / "heat.png")
-    assert len(predict.main("W", tmp_path / "heat.png", output=tmp_path / "out")["predictions"]) == 1
+    (found,) = predict.main("W", tmp_path / "heat.png", output=tmp_path / "out")["predictions"]
+    assert found["warnings"] == []
     assert (tmp_path / "out" / "heat.png.overlay.png").exists()
 
 
