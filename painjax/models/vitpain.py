@@ -105,7 +105,14 @@ class Reference:
     valid: Bool[Array, "B M"]
 
     def rows(self, count: Any) -> "Reference":
-        """The same for `count` frames (a number, or a symbolic one while exporting), if it holds one person."""
+        """The same for `count` frames (a number, or a symbolic one while exporting), if it holds one person.
+
+        Raises:
+          ValueError: if it holds several people, and not one for each frame.
+        """
+        people = self.valid.shape[0]
+        if people != 1 and people != count:
+            raise ValueError(f"The reference holds {people} people for {count} frames; expected one, or one for each.")
         return jax.tree.map(lambda x: x if x.shape[0] == count else jnp.broadcast_to(x, (count, *x.shape[1:])), self)
 
 
@@ -188,7 +195,7 @@ class ViTPain(nnx.Module):
           reference: instead of `neutral`, what `enrol` made of it; one row serves all frames.
         """
         config = self.config
-        if image.shape[-1] != config.in_channels:
+        if image.ndim != 4 or image.shape[-1] != config.in_channels:
             raise ValueError(
                 f"image has shape {image.shape}; expected (B, height, width, {config.in_channels}), the last being "
                 "model.in_channels."
@@ -197,10 +204,15 @@ class ViTPain(nnx.Module):
         if neutral is not None:
             if reference is not None:
                 raise ValueError("Both neutral pictures and a reference were given; leave one of them out.")
-            encoded, reference = self._encode_both(image, *self._rows_of_several(neutral, neutral_valid))
+            neutral, neutral_valid = self._rows_of_several(neutral, neutral_valid)
+            if neutral.shape[0] != image.shape[0]:
+                raise ValueError(f"There are {image.shape[0]} frames, and neutral pictures for {neutral.shape[0]}.")
+            encoded, reference = self._encode_both(image, neutral, neutral_valid)
         elif reference is not None:
             self._check_has_use_for_neutral()
             reference = reference.rows(image.shape[0])
+        if reference is not None:
+            self._check_fits(reference, image)
         if encoded is None:
             encoded = self.encoder(self._with_difference(image, reference))  # [B, N, D]
         tokens = encoded
@@ -221,6 +233,11 @@ class ViTPain(nnx.Module):
     def _rows_of_several(self, neutral: Array, valid: Array | None) -> tuple[Array, Array]:
         self._check_has_use_for_neutral()
         neutral = neutral[:, None] if neutral.ndim == 4 else neutral  # [B, R, H, W, C]
+        if neutral.ndim != 5 or neutral.shape[-1] != self.config.in_channels:
+            raise ValueError(
+                f"neutral has shape {neutral.shape}; expected (B, height, width, {self.config.in_channels}), or "
+                f"(B, R, height, width, {self.config.in_channels}) for R pictures of each person."
+            )
         if valid is None:
             valid = jnp.ones(neutral.shape[:2], bool)
         return neutral, valid[:, None] if valid.ndim == 1 else valid
@@ -228,6 +245,19 @@ class ViTPain(nnx.Module):
     def _check_has_use_for_neutral(self) -> None:
         if self.config.neutral == "none":
             raise ValueError("A neutral reference was given, but model.neutral is 'none'; leave it out.")
+
+    def _check_fits(self, reference: Reference, image: Float[Array, "B H W C"]) -> None:
+        if self.config.attends:
+            heads = self.neutral_attention.heads
+            fits = reference.keys is not None and reference.keys.shape[2:] == (heads, self.config.width // heads)
+        else:
+            fits = reference.picture is not None
+        if not fits:
+            raise ValueError("The reference is that of another model; enrol the person with this one.")
+        if reference.picture is not None and reference.picture.shape[1:] != image.shape[1:]:
+            raise ValueError(
+                f"image {image.shape[1:]} and neutral {reference.picture.shape[1:]} differ in size; resize one of them."
+            )
 
     def _encode_both(self, image: Array, neutral: Array, valid: Array) -> tuple[Array | None, Reference]:
         """The frames' tokens, if they are encoded together with the neutral pictures, and the reference."""

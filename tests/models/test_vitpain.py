@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from flax import nnx
@@ -167,6 +168,39 @@ def test_output_is_a_pytree_of_anything():
     shapes = jax.eval_shape(lambda state, x: nnx.merge(graphdef, state)(x), state, images(0))
     assert shapes.projected is None and shapes.pspi.shape == (8,)
     assert jax.tree.map(lambda x: x.ndim, shapes).heatmap == 3
+
+
+def test_a_reference_that_does_not_fit_is_refused_in_words(monkeypatch):
+    """As a user has it, without the checks of shapes that the tests switch on."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    image, enrolled = images(0, 2), images(1, 1)[:, None]
+    models = {neutral: make(neutral=neutral) for neutral in NEUTRAL[1:]}
+    for model in models.values():
+        with pytest.raises(ValueError, match="2 frames, and neutral pictures for 3"):
+            model(image, images(1, 3))
+        with pytest.raises(ValueError, match="3 people for 2 frames"):
+            model(image, reference=model.enrol(images(1, 3)[:, None]))
+        with pytest.raises(ValueError, match=r"neutral has shape \(2, 1, 16, 16, 1\)"):
+            model(image, image[..., :1])
+        with pytest.raises(ValueError, match=r"image has shape \(16, 16, 3\)"):
+            model(image[0])
+    with pytest.raises(ValueError, match="differ in size"):
+        models["channels"](image, jnp.zeros((2, 20, 16, 3)))
+    wider = make(neutral="shared", width=32)
+    for model, other in (("channels", "shared"), ("shared", "channels"), ("separate", "channels")):
+        with pytest.raises(ValueError, match="that of another model"):
+            models[model](image, reference=models[other].enrol(enrolled))
+    with pytest.raises(ValueError, match="that of another model"):
+        models["shared"](image, reference=wider.enrol(enrolled))
+
+
+@pytest.mark.parametrize("neutral", ["shared", "separate"])
+def test_an_enrolled_person_may_be_pictured_in_another_size(neutral):
+    model = make(neutral=neutral)
+    model.eval()
+    larger = jnp.repeat(jnp.repeat(images(1, 1), 2, axis=1), 2, axis=2)  # [1, 32, 32, 3]
+    found = model(images(0), reference=model.enrol(larger[:, None]))
+    assert found.pspi.shape == (8,) and np.isfinite(found.pspi).all()
 
 
 def test_refusals():
