@@ -106,10 +106,11 @@ def _pictures(model: Exportable) -> str:
     found = model.preprocessing
     mean, std = (", ".join(f"{value:g}" for value in found[name]) for name in ("mean", "std"))
     crop = "" if found["crop"] == 1 else f", of which the middle {found['crop']:g} of each side is kept"
+    grey = "one channel" if model.kind == "encoder" else "one channel (a pain heatmap)"
+    channels = {1: grey, 3: "RGB"}.get(model.config.in_channels, f"{model.config.in_channels} channels")
     return (
-        f"{found['size']} x {found['size']} pixels ({found['interpolation']}{crop}), "
-        + ("one channel (a pain heatmap)" if model.config.in_channels == 1 else "RGB")
-        + f" in 0..1, then (x - mean) / std with mean {mean} and standard deviation {std}."
+        f"{found['size']} x {found['size']} pixels ({found['interpolation']}{crop}), {channels}"
+        f" in 0..1, then (x - mean) / std with mean {mean} and standard deviation {std}."
         + ("" if model.kind == "encoder" else " The face fills about seven tenths of the picture's height.")
     )
 

@@ -13,7 +13,7 @@ from painjax.models.presets import IMAGENET
 from painjax.weights import recognise
 from painjax.weights.card import import_card
 from painjax.weights.layouts import official
-from painjax.weights.preprocessing import ASSUMED, preprocessing
+from painjax.weights.preprocessing import NOTHING, preprocessing
 from painjax.weights.source import Source, find
 from painjax.weights.tables import from_theirs
 from painjax.weights.tensors import Tensors, read_safetensors
@@ -79,13 +79,15 @@ def import_weights(
         pictures |= {"size": official.IMAGE_SIZE, "crop": 1.0, "interpolation": "bilinear"}
         pictures_from = "the figures of their paper and code; the interpolation is our assumption"
     else:
-        pictures, pictures_from = preprocessing(found.config, found.preprocessor, recognise.known_preset(names), where)
-    if pictures_from == ASSUMED:
+        pictures, pictures_from = preprocessing(
+            found.config, found.preprocessor, recognise.known_preset(names), config.in_channels, where
+        )
+    if pictures_from.startswith(NOTHING):
         logging.warning(
-            "Nothing beside %s says how its pictures are prepared: ImageNet's mean and standard deviation and 224 px "
-            "are assumed. If it was trained with others, put its preprocessor_config.json (or timm's config.json) "
-            "beside it and import again.",
+            "Nothing beside %s says how its pictures are prepared: %s. If it was trained with others, put its "
+            "preprocessor_config.json (or timm's config.json) beside it and import again.",
             where,
+            pictures_from.removeprefix(NOTHING),
         )
     record = _record(source, found)
     if hyper_parameters:

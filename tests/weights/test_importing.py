@@ -109,7 +109,9 @@ def test_a_bare_file_needs_its_heads(folder, tmp_path, caplog):
         import_weights(str(bare), tmp_path / "ours")
     config = read_model_folder(import_weights(str(bare), tmp_path / "ours", heads=2)).config
     assert config["model"]["heads"] == 2
-    assert "ImageNet's is assumed" in (tmp_path / "ours" / "README.md").read_text()
+    assert (
+        "ImageNet's mean and standard deviation and 224 px are assumed" in (tmp_path / "ours" / "README.md").read_text()
+    )
     assert "weights.safetensors says how its pictures are prepared: ImageNet's" in caplog.text
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
     caplog.clear()
