@@ -89,7 +89,9 @@ def test_other_backbones_keep_their_licence(tmp_path):
     assert "Not a medical device" in card
 
 
-@pytest.mark.parametrize(("channels", "told"), [(1, "one channel in 0..1"), (3, "RGB in 0..1"), (6, "6 channels in 0..1")])
+@pytest.mark.parametrize(
+    ("channels", "told"), [(1, "one channel in 0..1"), (3, "RGB in 0..1"), (6, "6 channels in 0..1")]
+)
 def test_the_channels_of_an_encoders_pictures(channels, told, tmp_path):
     assert told in card_of(tiny_encoder.write(tmp_path / "encoder", in_channels=channels))
 
