@@ -5,12 +5,13 @@ import json
 import os
 import secrets
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
 import jax
+from absl import logging
 from ml_collections import ConfigDict
 
 from painjax.errors import UserError
@@ -18,6 +19,8 @@ from painjax.files import jsonable, named_errors, write_atomically
 
 # Setting -> the package that it needs; the extra has the setting's name.
 _NEEDS = {"tensorboard": "tensorboardX", "wandb": "wandb"}
+# Weights & Biases would wait at the end until there is a network again; what is not sent lies in the working directory.
+_FINISH_S = 60
 
 
 class Writer(Protocol):
@@ -32,7 +35,7 @@ class TrainingLog:
     """All the writers that `config` asks for, as a context manager; of the first process only.
 
     A run that goes on from step `start` writes later steps again, and the validation of `start` unless it is
-    `validated`: none is there twice.
+    `validated`: none is there twice, but for Weights & Biases.
     """
 
     def __init__(self, config: ConfigDict, workdir: Path, start: int, *, validated: bool = True):
@@ -43,7 +46,7 @@ class TrainingLog:
             if config.tensorboard:
                 self._writers.append(TensorBoardLog(workdir, start, metrics.at_start))
             if config.wandb:
-                self._writers.append(WandbLog(config, workdir, metrics.reached if validated else start - 1))
+                self._writers.append(WandbLog(config, workdir))
 
     def write(self, step: int, numbers: Mapping[str, Any]) -> None:
         """The numbers of one step; several calls for one step add to each other."""
@@ -72,18 +75,17 @@ class MetricsLog:
     """`metrics.jsonl`: one JSON object per line; entries after the step that is resumed from are dropped first.
 
     So is the validation of that step, unless it is `validated`: it is made again. What a run that begins anew drops is
-    kept in `metrics_before.jsonl`. Undefined values (NaN) are written as null. `reached` is the last step that was in
-    it, dropped or not; `at_start` are the numbers of `start` that stay.
+    kept in `metrics_before.jsonl`. Undefined values (NaN) are written as null. `at_start` are the numbers of `start`
+    that stay.
     """
 
     def __init__(self, workdir: Path, start: int, *, validated: bool = True):
         self._path = workdir / "metrics.jsonl"
-        self.reached, self.at_start = 0, []
+        self.at_start = []
         if self._path.exists():
             lines = self._path.read_text().splitlines(keepends=True)
             # A line without an end was being written when the process died.
             entries = [(line, json.loads(line)) for line in lines if line.endswith("\n")]
-            self.reached = max((entry["step"] for _, entry in entries), default=0)
             again = "validation" if not validated else None
             kept = [
                 (line, entry)
@@ -135,17 +137,18 @@ class TensorBoardLog:
 class WandbLog:
     """A run of Weights & Biases, gone on with by the id in W/wandb_run_id.
 
-    Steps up to `reached` are there already; a resumed training repeats them with the same numbers.
+    "step" is one of the numbers, and the axis of the others: the package's own steps cannot go back, and what a resumed
+    training makes up for would be dropped. The steps that it repeats are there twice, with the same numbers: which of
+    them a kill has kept from being sent or written, nobody knows.
     """
 
-    def __init__(self, config: ConfigDict, workdir: Path, reached: int):
+    def __init__(self, config: ConfigDict, workdir: Path):
         import wandb
 
+        self._lost = False
         id_file = workdir / "wandb_run_id"
         if not id_file.exists():
             write_atomically(id_file, secrets.token_hex(4))
-            reached = 0
-        self._reached = reached
         try:
             self._run = wandb.init(
                 project=config.wandb,
@@ -154,6 +157,7 @@ class WandbLog:
                 resume="allow",
                 dir=workdir,
                 config=json.loads(config.to_json()),
+                settings=wandb.Settings(finish_timeout=_FINISH_S),
             )
         except wandb.Error as error:  # nobody is logged in, or there is no way to the server
             why = textwrap.shorten(str(error), 200, placeholder=" ...").rstrip(".")
@@ -162,13 +166,23 @@ class WandbLog:
                 "WANDB_MODE=offline to write to the working directory only, or leave config.wandb empty; metrics.jsonl "
                 "is written always."
             ) from error
+        self._tell(self._run.define_metric, "*", step_metric="step")
 
     def write(self, step: int, numbers: Mapping[str, Any]) -> None:
-        if step > self._reached:
-            self._run.log(dict(_flat(numbers)), step=step)
+        self._tell(self._run.log, {"step": step, **dict(_flat(numbers))})
 
     def close(self) -> None:
-        self._run.finish()
+        self._tell(self._run.finish)
+
+    def _tell(self, ask: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+        """Asks the run, whose numbers a process of its own takes. No training ends because that one has."""
+        if self._lost:
+            return
+        try:
+            ask(*arguments, **options)
+        except Exception as error:  # noqa: BLE001 - of several kinds, which are the package's own affair
+            self._lost = True
+            logging.warning("Weights & Biases is lost (%r); the training goes on, and metrics.jsonl with it.", error)
 
 
 def _flat(numbers: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

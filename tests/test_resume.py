@@ -17,6 +17,7 @@ from configs import teacher
 from painjax import sharding
 from painjax.checkpoint import Checkpoints
 from painjax.state import create_state
+from tests.training_logs import tensorboard_shows, wandb_holds
 from tests.xla_flags import xla_flags
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,7 +76,7 @@ sys.exit(cli.main())
 @pytest.fixture(scope="module")
 def run(synthetic_dataset, tmp_path_factory):
     """Trains in a process of its own; returns its exit status and what it said."""
-    environment = os.environ | {
+    environment = {
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
@@ -88,7 +89,7 @@ def run(synthetic_dataset, tmp_path_factory):
     def start(workdir, *more, kind="never", step=0, number=signal.SIGKILL, limit=0, devices=1):
         command = [sys.executable, "-c", PROGRAM, kind, *map(str, (step, int(number), limit))]
         command += ["train", f"--workdir={workdir}", *flags, *more]
-        here = environment | {"XLA_FLAGS": xla_flags(devices)}
+        here = os.environ | environment | {"XLA_FLAGS": xla_flags(devices)}
         done = subprocess.run(
             command, cwd=ROOT, env=here, capture_output=True, text=True, timeout=500, start_new_session=True
         )
@@ -186,6 +187,35 @@ def test_a_stop_that_reaches_every_process_leaves_the_worker_at_work(run, tmp_pa
     assert status == 143, err
     reached = int(err.rsplit("Stopped at step ", 1)[1].split()[0])
     assert reached in (4, 5) and (tmp_path / "checkpoints" / str(reached)).is_dir()
+
+
+def test_tensorboard_and_weights_and_biases_have_every_number_of_a_stopped_run(run, tmp_path, monkeypatch):
+    """Of one that is stopped with all its processes, that of Weights & Biases too, and makes up for a validation."""
+    pytest.importorskip("tensorboard")
+    pytest.importorskip("wandb")
+    for name in ("HOME", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    workdir, more = tmp_path / "run", ["--config.tensorboard=True", "--config.wandb=pain"]
+    status, err = run(workdir, *more, kind="group", step=5, number=signal.SIGTERM)
+    assert status == 143 and "Stopped at step 5" in err, err
+    status, err = run(workdir, *more)
+    assert status == 0, err
+
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    logged = [
+        {jax.tree_util.keystr(path, simple=True, separator="/"): value for path, value in leaves}
+        for leaves in map(jax.tree.leaves_with_path, lines)  # without the undefined
+    ]
+    assert [row["step"] for row in logged if "loss" in row] == list(range(1, STEPS + 1))
+    first, second = wandb_holds(workdir)
+    assert first["id"] == second["id"] and first["exit"] == second["exit"] == 0
+    assert first["config"].items() >= json.loads((workdir / "config.json").read_text()).items()
+    assert first["rows"] + second["rows"] == logged
+    assert second["rows"][0].keys() >= {"step", "validation/pspi/mae"} and second["rows"][0]["step"] == 5
+    for tag, shown in tensorboard_shows(workdir).items():
+        expected = [(row["step"], row[tag]) for row in logged if tag in row]
+        np.testing.assert_allclose(shown, expected, rtol=1e-5, atol=1e-6, err_msg=tag)
 
 
 def test_before_the_first_step_there_is_nothing_to_save(run, tmp_path):

@@ -1,15 +1,18 @@
 """Each writer is read back by the program that it writes for."""
 
+import contextlib
 import json
 import resource
 
 import jax
+import psutil
 import pytest
 from ml_collections import ConfigDict
 
 from painjax.errors import UserError
 from painjax.files import write_atomically
 from painjax.training_log import TrainingLog, check_writers
+from tests.training_logs import tensorboard_shows, wandb_holds
 
 NUMBERS = {"loss": 0.5, "mfu": None, "validation": {"pspi": {"mae": 1.5, "icc": float("nan")}}}
 
@@ -107,57 +110,59 @@ def test_tensorboard_shows_a_repeated_validation_once(tmp_path):
     assert tensorboard_shows(tmp_path) == {"loss": [(3, 0.5)], "validation/mae": [(3, 2.0)]}
 
 
-def tensorboard_shows(workdir):
-    from tensorboard.backend.event_processing import event_accumulator as accumulator
-
-    events = accumulator.EventAccumulator(str(workdir / "tensorboard"))
-    events.Reload()
-    return {
-        tag: [(event.step, round(event.value, 6)) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]
-    }
-
-
-def test_weights_and_biases_goes_on_with_the_same_run(tmp_path, monkeypatch):
-    """What the run is asked for; the package alone, offline, does not go on with a run (the test after this one)."""
-    wandb = pytest.importorskip("wandb")
-    logged = []
-
-    class Run:
-        def log(self, numbers, step):
-            logged.append((step, numbers))
-
-        def finish(self):
-            logged.append("finished")
-
-    started = []
-    monkeypatch.setattr(wandb, "init", lambda **options: started.append(options) or Run())
-    config = make_config(wandb="pain")
-    write(config, tmp_path, 0, range(1, 6))
-    write(config, tmp_path, 3, range(4, 8))  # 4 and 5 are there already
-    first, second = started
-    assert first["id"] == second["id"] and first["project"] == "pain" and first["dir"] == tmp_path
-    assert first["resume"] == "allow" and first["config"] == config.to_dict()
-    steps = [entry if entry == "finished" else entry[0] for entry in logged]
-    assert steps == [1, 2, 3, 4, 5, "finished", 6, 7, "finished"]
-    assert logged[0][1] == {"loss": 0.1, "validation/pspi/mae": 1.5}
-
-
-@pytest.mark.slow
-def test_weights_and_biases_offline(tmp_path, monkeypatch):
-    pytest.importorskip("wandb")
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    write(make_config(wandb="pain"), tmp_path, 0, range(1, 3))
-    (run,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
-    assert (tmp_path / "wandb_run_id").read_text() in run.name and run.stat().st_size > 0
-
-
-@pytest.mark.slow
-def test_weights_and_biases_that_nobody_is_logged_in_to_is_one_sentence(tmp_path, monkeypatch):
-    pytest.importorskip("wandb").teardown()  # so that it reads the environment again
-    monkeypatch.setenv("HOME", str(tmp_path))  # where a key may lie
+@pytest.fixture
+def wandb(tmp_path, monkeypatch):
+    """The package, which reads the environment of this test only, and leaves nothing but in its folder."""
+    package = pytest.importorskip("wandb")
     for name in ("WANDB_API_KEY", "WANDB_MODE", "NETRC"):
         monkeypatch.delenv(name, raising=False)
+    home = tmp_path / "home"
+    for name in ("HOME", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
+        monkeypatch.setenv(name, str(home))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    package.teardown()
+    yield package
+    with contextlib.suppress(OSError):  # its process is gone
+        package.teardown()
+
+
+def test_weights_and_biases_offline_goes_on_with_the_same_run(wandb, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    workdir = tmp_path / "teacher"
+    workdir.mkdir()
+    init, modes = wandb.init, []
+    monkeypatch.setattr(wandb, "init", lambda **options: modes.append(options["resume"]) or init(**options))
+    config = make_config(wandb="pain", data={"name": "pain3d"})
+    write(config, workdir, 0, range(1, 6))
+    write(config, workdir, 3, range(4, 8))  # of 4 and 5 nobody knows whether a kill has lost them
+    with TrainingLog(config, workdir, 7, validated=False) as log:  # a validation that is made up for
+        log.write(7, {"validation": {"mae": 2.0}})
+    starts = wandb_holds(workdir)
+    for start in starts:
+        assert (start["id"], start["project"]) == ((workdir / "wandb_run_id").read_text(), "pain")
+        assert start["name"] == "teacher" and start["config"].items() >= config.to_dict().items()
+        assert start["axes"]["*"] == "step" and start["exit"] == 0
+    assert modes == ["allow"] * 3  # which the files do not tell
+    assert [[row["step"] for row in start["rows"]] for start in starts] == [[1, 2, 3, 4, 5], [4, 5, 6, 7], [7]]
+    assert starts[0]["rows"][0] == {"step": 1, "loss": 0.1, "validation/pspi/mae": 1.5}  # the undefined is left out
+    assert starts[2]["rows"] == [{"step": 7, "validation/mae": 2.0}]
+
+
+@pytest.mark.parametrize("last", [2, 3])
+def test_a_training_outlives_the_process_of_weights_and_biases(wandb, tmp_path, monkeypatch, caplog, last):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    with TrainingLog(make_config(wandb="pain"), tmp_path, 0) as log:
+        for step in (1, 2, 3):
+            log.write(step, {"loss": 0.5})
+            if step == last:
+                (service,) = (each for each in psutil.Process().children() if "wandb" in each.name())
+                service.kill()
+                service.wait()
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3]
+    assert caplog.text.count("Weights & Biases is lost") == 1
+
+
+def test_weights_and_biases_that_nobody_is_logged_in_to_is_one_sentence(wandb, tmp_path):
     with pytest.raises(UserError, match=r"config.wandb is 'pain'.* API key.*WANDB_MODE=offline"):
         write(make_config(wandb="pain"), tmp_path, 0, [1])
 
@@ -172,5 +177,5 @@ def test_a_missing_extra_is_refused(monkeypatch, setting, value):
 
 def test_only_the_first_process_writes(tmp_path, monkeypatch):
     monkeypatch.setattr(jax, "process_index", lambda: 1)
-    write(make_config(tensorboard=True), tmp_path, 0, [1])
+    write(make_config(tensorboard=True, wandb="pain"), tmp_path, 0, [1])
     assert not list(tmp_path.iterdir())
