@@ -32,7 +32,9 @@ NOTE = (
     "Pictures are given as uint8, 0..255, cut and scaled as told below; normalisation is inside. `pspi` and `aus` are "
     "clipped to their ranges; `pspi_from_aus` is the PSPI formula on `aus`; `threshold_probability` is of PSPI >= 1, "
     "2, 3; `pspi_std`, where there is one, is the error that the model expects; `heatmap`, 0..1, is where it sees "
-    "pain; `au_attention` is where each action unit's query looks, over the patches, row by row."
+    "pain; `au_attention` is where each action unit's query looks, over the patches, row by row. All is computed in "
+    "float32; where a model was set to round products to bfloat16 (`model.matmul_dtype`), PainJAX's own numbers differ "
+    "a little, PSPI by about 0.01."
 )
 
 
