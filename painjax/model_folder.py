@@ -44,9 +44,9 @@ class ModelFolder:
 
 
 def is_model_folder(path: str | os.PathLike) -> bool:
-    """Whether `path` is a folder that `write_model_folder` made."""
+    """Whether `path` is a folder that `write_model_folder` made; it may have lost its weights since."""
     config = Path(path) / CONFIG
-    if not (config.is_file() and (Path(path) / WEIGHTS).is_file()):
+    if not config.is_file():
         return False
     try:
         value = json.loads(config.read_text())
@@ -229,11 +229,27 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if missing or config["kind"] not in KINDS:
         what = f"lacks {', '.join(missing)}" if missing else f"names the kind {config['kind']!r}"
         raise UserError(f"{path} {what}; expected {', '.join(_KEYS)}, with a kind of {' or '.join(KINDS)}.")
+    if not _describes_pictures(config["preprocessing"]):
+        raise UserError(
+            f"{path} has the preprocessing {config['preprocessing']}; expected mean and std (numbers, one for each "
+            "channel), size (pixels), crop (0..1) and interpolation (such as bicubic). Import or export the model "
+            "again."
+        )
     return config
 
 
+def _describes_pictures(preprocessing: Any) -> bool:
+    match preprocessing:
+        case {"mean": [*mean], "std": [*std], "size": int(), "crop": int() | float(), "interpolation": str()}:
+            return len(mean) == len(std) > 0 and all(isinstance(x, int | float) for x in (*mean, *std))
+    return False
+
+
 def _check_fit(kind: str, model: Mapping[str, Any], flat: Mapping[str, np.ndarray], where: str) -> None:
-    shapes = parameter_shapes(kind, model)
+    try:
+        shapes = parameter_shapes(kind, model)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
     problems = [f"{name} is missing" for name in sorted(set(shapes) - set(flat))]
     problems += [f"{name} is not a parameter of the model" for name in sorted(set(flat) - set(shapes))]
     problems += [

@@ -165,7 +165,11 @@ def edit(folder, change) -> None:
         (lambda c: c["model"].update(registers=0), "registers is not a parameter"),
         (lambda c: c["model"].update(heads=3), "not valid.*multiple of"),
         (lambda c: c["model"].update(colour="red"), "unknown fields: colour"),
-        (lambda c: c["model"].pop("width"), "not valid.*width"),
+        (lambda c: c["model"].pop("width"), "copy: The model's configuration is not valid.*width"),
+        (lambda c: c.update(preprocessing={}), "has the preprocessing {}; expected mean and std"),
+        (lambda c: c["preprocessing"].update(std=[0.5]), "expected mean and std"),
+        (lambda c: c["preprocessing"].update(mean=[0.5, 0.5, "0.5"]), "expected mean and std"),
+        (lambda c: c["preprocessing"].pop("crop"), "expected mean and std"),
     ],
 )
 def test_a_description_that_does_not_fit(copy, change, message):
@@ -191,7 +195,7 @@ def test_what_is_no_model_folder(tmp_path, copy):
     (copy / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"has no model.safetensors"):
         read_model_folder(copy)
-    assert not is_model_folder(copy)
+    assert is_model_folder(copy)  # so that whoever asks reads it, and is told the above
     (copy / "config.json").write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
         read_model_folder(copy)
