@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from painjax import checkpoint
 from painjax.data.transforms import normalisation
-from painjax.model_folder import KINDS, is_model_folder, read_model_folder
+from painjax.model_folder import KINDS, is_model_folder, read_model_config, read_model_folder
 from painjax.models import lora
 from painjax.models.vit import ViTConfig
 
@@ -128,7 +128,7 @@ def _source_of(pretrained: str | None) -> dict[str, Any] | None:
     if not pretrained:
         return None
     if is_model_folder(pretrained):
-        return _backbone(read_model_folder(pretrained).config)
+        return _backbone(read_model_config(pretrained))
     return {"from": Path(pretrained).name, "revision": None, "file": None, "sha256": None}
 
 

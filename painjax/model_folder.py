@@ -126,7 +126,7 @@ def read_model_folder(folder: str | os.PathLike) -> ModelFolder:
       UserError: if it is no model folder, is damaged, or its parameters are not those of its model.
     """
     folder = Path(folder)
-    config = _read_config(folder)
+    config = read_model_config(folder)
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"{folder} has no {WEIGHTS}. Import or export the model again.")
     found = sha256(folder / WEIGHTS)
@@ -207,8 +207,9 @@ def sha256(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG
+def read_model_config(folder: str | os.PathLike) -> dict[str, Any]:
+    """config.json of a model folder, checked, as `read_model_folder` does; its weights may be lost."""
+    path = Path(folder) / CONFIG
     if not path.is_file():
         raise UserError(
             f"{folder} is no model folder: it has no {CONFIG}. Make one with "

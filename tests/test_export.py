@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -60,6 +61,16 @@ def test_the_card_of_a_run_has_its_figures_by_group(run, tmp_path):
     people = {line.split(" | ")[0]: line.split(" | ")[1:3] for line in card.splitlines() if "gender:" in line}
     assert people == {"| gender: female": ["2", "6"], "| gender: male": ["1", "4"]}  # 4 frames of each, 10 in all
     assert "license: apache-2.0" in card and "pain3d/quick" in card
+
+
+def test_a_model_says_what_it_was_trained_from_where_only_the_weights_of_that_are_gone(run, tmp_path):
+    encoder = tiny_encoder.write(tmp_path / "encoder")
+    (encoder / "model.safetensors").unlink()
+    shutil.copytree(run, tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config | {"pretrained": str(encoder)}))
+    saved = read_model_folder(export_model(tmp_path / "run", tmp_path / "exported", "safetensors"))
+    assert saved.config["source"]["backbone"] == json.loads((encoder / "config.json").read_text())["source"]
 
 
 def test_adapters_are_merged_and_the_model_stays_the_same(tmp_path):

@@ -3,6 +3,8 @@
 Where one host of many has not, it alone would say so, and the others would wait for it.
 """
 
+from pathlib import Path
+
 from ml_collections import ConfigDict
 
 from painjax.checkpoint import read_config
@@ -10,7 +12,7 @@ from painjax.data.pipeline import image_fields
 from painjax.data.precomputed import PrecomputedOutputs
 from painjax.data.sources import FrameSource
 from painjax.errors import UserError
-from painjax.model_folder import is_model_folder
+from painjax.model_folder import WEIGHTS, is_model_folder
 
 
 def check_host(config: ConfigDict) -> str:
@@ -22,10 +24,11 @@ def check_host(config: ConfigDict) -> str:
     Raises:
       UserError: naming what is missing here.
     """
-    if config.get("pretrained") and not is_model_folder(config.pretrained):
+    folder = config.get("pretrained")
+    if folder and not (is_model_folder(folder) and (Path(folder) / WEIGHTS).is_file()):
         raise UserError(
-            f"config.pretrained is {config.pretrained!r}, where there is no model folder. Copy it to this host, or "
-            "give a folder that all hosts share."
+            f"config.pretrained is {folder!r}, where there is no model folder with its weights. Copy it to this "
+            "host, or give a folder that all hosts share."
         )
     if config.get("teacher"):
         try:

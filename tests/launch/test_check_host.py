@@ -8,6 +8,7 @@ from painjax import __main__ as cli
 from painjax.config import load_config
 from painjax.errors import UserError
 from painjax.launch.check_host import check_host
+from tests import tiny_encoder
 
 ROOT = Path(__file__).resolve().parents[2]
 TEACHER, STUDENT = (f"{ROOT}/configs/{name}.py:test" for name in ("teacher", "student"))
@@ -34,3 +35,11 @@ def test_what_is_missing_is_named(experiment, setting, message, synthetic_datase
     config = load_config(experiment, [f"--config.{name}={value}" for name, value in settings.items()])
     with pytest.raises(UserError, match=message):
         check_host(config)
+
+
+def test_pretrained_weights_that_were_not_copied_are_named(synthetic_dataset, tmp_path):
+    folder = tiny_encoder.write(tmp_path / "encoder")
+    (folder / "model.safetensors").unlink()
+    settings = [f"--config.data.data_dir={synthetic_dataset}", f"--config.pretrained={folder}"]
+    with pytest.raises(UserError, match="config.pretrained is '.*encoder', where there is no model folder with its w"):
+        check_host(load_config(TEACHER, settings))
