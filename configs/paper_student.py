@@ -21,7 +21,7 @@ Lin et al., "Pain in 3D" (arXiv 2509.16727), and the PyTorch code released with 
 
 It is made for pretrained weights. From random ones, with the sizes, steps and rate of our `student` on pain3d/quick and
 everything else as here (no adapters), one run ended with an MAE of PSPI of 4.40 and PCC -0.07 on the test identities,
-where `student` reaches 1.8 to 1.9 and `student_supervised` 1.9 to 2.1.
+where `student` reaches 1.8 to 2.0 and `student_supervised` 1.9 to 2.1.
 
 There the backbone runs without RoPE and registers, and the AU queries stay random; here it runs as its weights were
 made, and they learn (`painjax import` of the published checkpoint does it their way). Not as published either: weight

@@ -36,7 +36,7 @@ def give_usual_rights(path: str | os.PathLike) -> None:
     path = Path(path)
     new = path.with_name(f".{path.name}.new")
     new.touch()
-    with contextlib.suppress(PermissionError):  # of file systems without rights, which all may read anyway
+    with contextlib.suppress(OSError):  # of file systems without rights, which all may read anyway
         shutil.copymode(new, path)
     new.unlink()
 

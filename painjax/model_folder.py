@@ -11,6 +11,7 @@ the place of a training run.
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -53,6 +54,11 @@ def is_model_folder(path: str | os.PathLike) -> bool:
     except ValueError:
         return False
     return isinstance(value, dict) and {"format", "kind", "weights_sha256"} <= set(value)
+
+
+def has_weights(path: str | os.PathLike) -> bool:
+    """Whether `path` is a model folder that can be used."""
+    return is_model_folder(path) and (Path(path) / WEIGHTS).is_file()
 
 
 def write_model_folder(
@@ -230,7 +236,7 @@ def read_model_config(folder: str | os.PathLike) -> dict[str, Any]:
     if missing or config["kind"] not in KINDS:
         what = f"lacks {', '.join(missing)}" if missing else f"names the kind {config['kind']!r}"
         raise UserError(f"{path} {what}; expected {', '.join(_KEYS)}, with a kind of {' or '.join(KINDS)}.")
-    if not _describes_pictures(config["preprocessing"]):
+    if not _describes_pictures(config["preprocessing"], config["model"]):
         raise UserError(
             f"{path} has the preprocessing {config['preprocessing']}; expected mean and std (numbers, one for each "
             "channel), size (pixels), crop (0..1) and interpolation (such as bicubic). Import or export the model "
@@ -239,10 +245,12 @@ def read_model_config(folder: str | os.PathLike) -> dict[str, Any]:
     return config
 
 
-def _describes_pictures(preprocessing: Any) -> bool:
+def _describes_pictures(preprocessing: Any, model: Any) -> bool:
     match preprocessing:
-        case {"mean": [*mean], "std": [*std], "size": int(), "crop": int() | float(), "interpolation": str()}:
-            return len(mean) == len(std) > 0 and all(isinstance(x, int | float) for x in (*mean, *std))
+        case {"mean": [*mean], "std": [*std], "size": int(size), "crop": int() | float(), "interpolation": str()}:
+            channels = model.get("in_channels", 3) if isinstance(model, Mapping) else len(mean)
+            numbers = all(isinstance(x, int | float) and math.isfinite(x) for x in (*mean, *std))
+            return numbers and len(mean) == len(std) == channels and min(std) > 0 and size > 0
     return False
 
 

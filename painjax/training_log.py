@@ -20,7 +20,8 @@ from painjax.files import jsonable, named_errors, write_atomically
 # Setting -> the package that it needs; the extra has the setting's name.
 _NEEDS = {"tensorboard": "tensorboardX", "wandb": "wandb"}
 # Weights & Biases would wait at the end until there is a network again; what is not sent lies in the working directory.
-_FINISH_S = 60
+# A preempted machine has thirty seconds.
+_FINISH_S = 20
 
 
 class Writer(Protocol):
@@ -46,7 +47,7 @@ class TrainingLog:
             if config.tensorboard:
                 self._writers.append(TensorBoardLog(workdir, start, metrics.at_start))
             if config.wandb:
-                self._writers.append(WandbLog(config, workdir))
+                self._writers.append(WandbLog(config, workdir, start))
 
     def write(self, step: int, numbers: Mapping[str, Any]) -> None:
         """The numbers of one step; several calls for one step add to each other."""
@@ -135,19 +136,20 @@ class TensorBoardLog:
 
 
 class WandbLog:
-    """A run of Weights & Biases, gone on with by the id in W/wandb_run_id.
+    """A run of Weights & Biases, gone on with by the id in W/wandb_run_id; one that begins anew has a new id.
 
     "step" is one of the numbers, and the axis of the others: the package's own steps cannot go back, and what a resumed
-    training makes up for would be dropped. The steps that it repeats are there twice, with the same numbers: which of
+    training makes up for would be dropped. The steps that it repeats are there twice, with the same losses: which of
     them a kill has kept from being sent or written, nobody knows.
     """
 
-    def __init__(self, config: ConfigDict, workdir: Path):
+    def __init__(self, config: ConfigDict, workdir: Path, start: int):
         import wandb
 
         self._lost = False
+        os.environ.setdefault("WANDB_FINISH_TIMEOUT", str(_FINISH_S))
         id_file = workdir / "wandb_run_id"
-        if not id_file.exists():
+        if start == 0 or not id_file.exists():
             write_atomically(id_file, secrets.token_hex(4))
         try:
             self._run = wandb.init(
@@ -157,7 +159,6 @@ class WandbLog:
                 resume="allow",
                 dir=workdir,
                 config=json.loads(config.to_json()),
-                settings=wandb.Settings(finish_timeout=_FINISH_S),
             )
         except wandb.Error as error:  # nobody is logged in, or there is no way to the server
             why = textwrap.shorten(str(error), 200, placeholder=" ...").rstrip(".")

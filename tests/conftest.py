@@ -91,6 +91,14 @@ def shared() -> Path:
     return path
 
 
+@pytest.fixture
+def everybody_may_read():
+    """What a new file is to this test: readable by all."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(scope="session")
 def tiny_dataset(tmp_path_factory) -> Path:
     """The folder of `pain3d/tiny`, built by `tfds build` from the command line, once per session."""

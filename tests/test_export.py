@@ -146,7 +146,7 @@ def test_an_empty_target_is_taken(tmp_path):
 
 
 @pytest.mark.parametrize("format", ["safetensors", "hf", "stablehlo"])
-def test_whoever_may_read_the_card_may_read_the_rest(format, tmp_path):
+def test_whoever_may_read_the_card_may_read_the_rest(format, tmp_path, everybody_may_read):
     folder = export_model(tiny_encoder.write(tmp_path / "encoder"), tmp_path / "exported", format)
     (folder / "new").touch()
     assert len({oct(file.stat().st_mode) for file in folder.iterdir()}) == 1

@@ -74,7 +74,7 @@ def test_it_holds_three_files_whose_arrays_anybody_can_read(made):
     assert json.loads((folder / "config.json").read_text())["weights_sha256"] == sha256(folder / "model.safetensors")
 
 
-def test_whoever_may_read_the_card_may_read_the_weights(tmp_path):
+def test_whoever_may_read_the_card_may_read_the_weights(tmp_path, everybody_may_read):
     """safetensors and onnx write files that only their owner may read."""
     folder = tiny_encoder.write(tmp_path / "encoder")
     (folder / "new").touch()
@@ -170,6 +170,10 @@ def edit(folder, change) -> None:
         (lambda c: c["preprocessing"].update(std=[0.5]), "expected mean and std"),
         (lambda c: c["preprocessing"].update(mean=[0.5, 0.5, "0.5"]), "expected mean and std"),
         (lambda c: c["preprocessing"].pop("crop"), "expected mean and std"),
+        (lambda c: c["preprocessing"].update(mean=[0.5], std=[0.5]), "expected mean and std"),
+        (lambda c: c["preprocessing"].update(std=[0.5, 0.0, 0.5]), "expected mean and std"),
+        (lambda c: c["preprocessing"].update(mean=[0.5, float("nan"), 0.5]), "expected mean and std"),
+        (lambda c: c["preprocessing"].update(size=0), "expected mean and std"),
     ],
 )
 def test_a_description_that_does_not_fit(copy, change, message):

@@ -140,9 +140,12 @@ def test_weights_that_moved_are_found_where_they_are_said_to_be(config, finished
     shutil.rmtree(run / "checkpoints/8")
     settings = json.loads((run / "config.json").read_text())
     gone = str(tmp_path / "gone")
-    (run / "config.json").write_text(json.dumps(settings | {"pretrained": gone}))
-    with pytest.raises(UserError, match=rf"stands on .* of {gone}, where there .*\"pretrained\" of .*config.json"):
-        restore_model(run)
+    emptied = shutil.copytree(weights, tmp_path / "emptied")
+    (emptied / "model.safetensors").unlink()
+    for place in (gone, emptied):
+        (run / "config.json").write_text(json.dumps(settings | {"pretrained": str(place)}))
+        with pytest.raises(UserError, match=rf"stands on .* of {place}, where there .*\"pretrained\" of .*config.json"):
+            restore_model(run)
     (run / "config.json").write_text(json.dumps(settings | {"pretrained": str(moved)}))
     assert restore_model(run)[2] == 6
     config = config.copy_and_resolve_references()

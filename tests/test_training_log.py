@@ -137,6 +137,7 @@ def test_weights_and_biases_offline_goes_on_with_the_same_run(wandb, tmp_path, m
     write(config, workdir, 3, range(4, 8))  # of 4 and 5 nobody knows whether a kill has lost them
     with TrainingLog(config, workdir, 7, validated=False) as log:  # a validation that is made up for
         log.write(7, {"validation": {"mae": 2.0}})
+    wandb.teardown()  # its process closes the files
     starts = wandb_holds(workdir)
     for start in starts:
         assert (start["id"], start["project"]) == ((workdir / "wandb_run_id").read_text(), "pain")
@@ -146,6 +147,15 @@ def test_weights_and_biases_offline_goes_on_with_the_same_run(wandb, tmp_path, m
     assert [[row["step"] for row in start["rows"]] for start in starts] == [[1, 2, 3, 4, 5], [4, 5, 6, 7], [7]]
     assert starts[0]["rows"][0] == {"step": 1, "loss": 0.1, "validation/pspi/mae": 1.5}  # the undefined is left out
     assert starts[2]["rows"] == [{"step": 7, "validation/mae": 2.0}]
+
+
+def test_weights_and_biases_has_another_run_for_a_training_that_begins_anew(wandb, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for steps in ([1, 2, 3], [4, 5]):
+        write(make_config(wandb="pain"), tmp_path, 0, steps)
+    wandb.teardown()
+    steps = {start["id"]: [row["step"] for row in start["rows"]] for start in wandb_holds(tmp_path)}
+    assert len(steps) == 2 and steps[(tmp_path / "wandb_run_id").read_text()] == [4, 5]
 
 
 @pytest.mark.parametrize("last", [2, 3])

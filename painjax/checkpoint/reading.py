@@ -16,7 +16,15 @@ from painjax import pretrained
 from painjax.checkpoint import orbax_files
 from painjax.checkpoint.scores import DEFAULT_METRIC, best, read_scores
 from painjax.errors import UserError
-from painjax.model_folder import CONFIG, ModelFolder, build_model, is_model_folder, read_model_folder, sha256
+from painjax.model_folder import (
+    CONFIG,
+    ModelFolder,
+    build_model,
+    has_weights,
+    is_model_folder,
+    read_model_folder,
+    sha256,
+)
 from painjax.models import lora
 from painjax.models.vitpain import ViTPain, ViTPainConfig
 from painjax.state import model_outline, place
@@ -149,10 +157,10 @@ def weights_sha256(workdir: str | os.PathLike, step: int) -> str:
 
 def _weights_of(workdir: str | os.PathLike, config: ConfigDict, reference: dict[str, str]) -> pretrained.Pretrained:
     advice = f'Write the folder that holds them now into "pretrained" of {Path(workdir) / "config.json"}.'
-    if not is_model_folder(config.pretrained):
+    if not has_weights(config.pretrained):
         raise UserError(
             f"The model in {workdir} stands on the pretrained weights {reference['weights_sha256'][:12]}... (SHA-256) "
-            f"of {config.pretrained}, where there is no model folder any more. {advice}"
+            f"of {config.pretrained}, where there is no model folder with its weights any more. {advice}"
         )
     weights = pretrained.read(config.pretrained)
     pretrained.check_same(weights, reference, advice)

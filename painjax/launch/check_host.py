@@ -3,8 +3,6 @@
 Where one host of many has not, it alone would say so, and the others would wait for it.
 """
 
-from pathlib import Path
-
 from ml_collections import ConfigDict
 
 from painjax.checkpoint import read_config
@@ -12,7 +10,7 @@ from painjax.data.pipeline import image_fields
 from painjax.data.precomputed import PrecomputedOutputs
 from painjax.data.sources import FrameSource
 from painjax.errors import UserError
-from painjax.model_folder import WEIGHTS, is_model_folder
+from painjax.model_folder import has_weights
 
 
 def check_host(config: ConfigDict) -> str:
@@ -25,7 +23,7 @@ def check_host(config: ConfigDict) -> str:
       UserError: naming what is missing here.
     """
     folder = config.get("pretrained")
-    if folder and not (is_model_folder(folder) and (Path(folder) / WEIGHTS).is_file()):
+    if folder and not has_weights(folder):
         raise UserError(
             f"config.pretrained is {folder!r}, where there is no model folder with its weights. Copy it to this "
             "host, or give a folder that all hosts share."

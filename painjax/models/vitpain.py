@@ -206,7 +206,10 @@ class ViTPain(nnx.Module):
                 raise ValueError("Both neutral pictures and a reference were given; leave one of them out.")
             neutral, neutral_valid = self._rows_of_several(neutral, neutral_valid)
             if neutral.shape[0] != image.shape[0]:
-                raise ValueError(f"There are {image.shape[0]} frames, and neutral pictures for {neutral.shape[0]}.")
+                raise ValueError(
+                    f"There are {image.shape[0]} frames, and neutral pictures for {neutral.shape[0]}; "
+                    "give as many, or enrol the person and give the reference."
+                )
             encoded, reference = self._encode_both(image, neutral, neutral_valid)
         elif reference is not None:
             self._check_has_use_for_neutral()

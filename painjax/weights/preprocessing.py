@@ -100,6 +100,6 @@ def _checked(
     if len(mean) != channels:
         raise UserError(
             f"The description of pictures beside {source} is for {len(mean)} channels (mean {mean}), and the weights "
-            f"take pictures of {channels}. Write as many numbers into it."
+            f"take pictures of {channels}. Write as many numbers into it, in a folder of your own."
         )
     return {"mean": mean, "std": std, "size": size, "crop": float(crop), "interpolation": interpolation}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from painjax.errors import UserError
-from painjax.model_folder import is_model_folder
+from painjax.model_folder import has_weights
 from painjax.models.presets import PRESETS, find_preset
 from painjax.weights import hub
 from painjax.weights.torch_file import SUFFIXES
@@ -100,7 +100,7 @@ def _local(path: Path, file: str | None) -> Source:
         folder, chosen = path.parent, path.name
         names = [p.name for p in folder.iterdir() if p.is_file()]
     else:
-        if is_model_folder(path):
+        if has_weights(path):
             raise UserError(f"{path} is a model folder already: use it as it is.")
         folder = path
         names = [p.relative_to(path).as_posix() for p in sorted(path.rglob("*")) if p.is_file()]

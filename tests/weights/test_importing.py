@@ -227,6 +227,9 @@ def test_a_model_folder_is_not_imported_again(folder, tmp_path):
     target = import_weights(str(folder), tmp_path / "ours")
     with pytest.raises(UserError, match="is a model folder already"):
         import_weights(str(target), tmp_path / "again")
+    (target / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="has no weights that can be read"):
+        import_weights(str(target), tmp_path / "again")
 
 
 def test_two_files_with_one_tensor(folder, tmp_path):
