@@ -110,7 +110,8 @@ def test_attention_counts_the_same_where_a_kernel_computes_it(monkeypatch):
 
     kernel = jax.ffi.ffi_call("a_kernel", jax.ShapeDtypeStruct(q.shape, q.dtype))
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(jax, "devices", lambda: [types.SimpleNamespace(device_kind="NVIDIA H200")])
+    device = types.SimpleNamespace(device_kind="NVIDIA H200", compute_capability="9.0")
+    monkeypatch.setattr(jax, "devices", lambda: [device])
     monkeypatch.setattr(jax.nn, "dot_product_attention", lambda q, k, v, *, implementation: kernel(q, k, v))
     assert "a_kernel" in str(jax.make_jaxpr(loss)(q, q, q))
     assert flops.count(loss, q, q, q) == products
