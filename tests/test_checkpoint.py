@@ -266,16 +266,14 @@ def test_a_folder_without_a_model_says_how_to_get_one(tmp_path):
 # ---------------------------------------------------------------- model folders
 
 
-PREPROCESSING = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4], "size": 32, "crop": 0.9, "interpolation": "bicubic"}
-
-
 def write_vitpain(folder, experiment=None, **fields):
     """A ViTPain with random weights as a model folder, and its parameters."""
     model = tiny_encoder.MODEL | {"image_size": 32, "neutral": "shared", "lora_rank": 2} | fields
     outline = nnx.eval_shape(lambda: ViTPain(ViTPainConfig(**model), rngs=nnx.Rngs(0)))
     params = tiny_encoder.random_params(outline, seed=0)
     source = {"from": "a test", "revision": None, "file": None, "sha256": None}
-    described = {"model": model, "preprocessing": PREPROCESSING, "source": source, "card": "# Tiny\n"}
+    pictures = tiny_encoder.preprocessing(fields.get("in_channels", 3)) | {"crop": 0.9}
+    described = {"model": model, "preprocessing": pictures, "source": source, "card": "# Tiny\n"}
     write_model_folder(folder, params, kind="vitpain", experiment=experiment, **described)
     return params
 

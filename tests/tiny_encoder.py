@@ -14,6 +14,12 @@ MODEL = {"patch_size": 8, "width": 32, "depth": 2, "heads": 2, "qkv_bias": "quer
 PREPROCESSING = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4], "size": 32, "crop": 1.0, "interpolation": "bicubic"}
 
 
+def preprocessing(channels: int) -> dict[str, Any]:
+    """Of pictures with so many channels."""
+    figures = {name: [PREPROCESSING[name][channel % 3] for channel in range(channels)] for name in ("mean", "std")}
+    return PREPROCESSING | figures
+
+
 def random_params(module: nnx.Module, seed: int) -> dict[str, Any]:
     """Parameters of `module`'s shapes, none of them zero: untouched LayerScale and biases would prove nothing."""
     rng = np.random.default_rng(seed)
@@ -35,7 +41,7 @@ def write(folder: Path, seed: int = 0, **fields: Any) -> Path:
         jax.tree.map(np.asarray, random_params(encoder, seed)),
         kind="encoder",
         model=model,
-        preprocessing=PREPROCESSING,
+        preprocessing=preprocessing(model.get("in_channels", 3)),
         source={"from": "a test", "revision": None, "file": None, "sha256": None},
         card="# A tiny encoder\n",
     )

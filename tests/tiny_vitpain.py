@@ -10,7 +10,7 @@ from flax import nnx
 
 from painjax.model_folder import build_model, read_model_folder, write_model_folder
 from painjax.models.vitpain import ViTPain, ViTPainConfig, ViTPainOutput
-from tests.tiny_encoder import MODEL, PREPROCESSING, random_params
+from tests.tiny_encoder import MODEL, PREPROCESSING, preprocessing, random_params
 
 SIZE = PREPROCESSING["size"]
 OFFICIAL = {
@@ -32,7 +32,7 @@ def write(folder: Path, seed: int = 0, **fields: Any) -> Path:
         random_params(module, seed),
         kind="vitpain",
         model=model,
-        preprocessing=PREPROCESSING,
+        preprocessing=preprocessing(model.get("in_channels", 3)),
         source={"from": "a test", "revision": None, "file": None, "sha256": None},
         card="# A tiny ViTPain\n",
     )
